@@ -1,0 +1,1 @@
+"""Prefect's part: when, retries, logs, schedules, and what a person watches. No arrays here."""

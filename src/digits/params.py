@@ -16,12 +16,20 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
+FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Section(BaseModel):
     """What all sections share: frozen, and no key that is not declared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Fetch(Section):
+    """What the raw data must be; small projects with other digits write their own sums."""
+
+    sha256: dict[FileName, Sha256]  # file in data/mnist → its checksum
 
 
 class Ingest(Section):
@@ -100,6 +108,7 @@ class Compare(Section):
 class Params(Section):
     """The whole of params.yaml."""
 
+    fetch: Fetch
     ingest: Ingest
     validate_: Validate = Field(alias="validate")  # `validate` alone is pydantic's own
     preprocess: Preprocess

@@ -67,6 +67,10 @@ class Project:
         return self.build / "evaluated"
 
     @property
+    def reference(self) -> Path:
+        return self.build / "reference"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 
@@ -90,6 +94,10 @@ class Project:
     @property
     def metrics(self) -> Path:
         return self.reports / "metrics.json"
+
+    @property
+    def mistakes(self) -> Path:
+        return self.reports / "mistakes.csv"
 
     @property
     def plots(self) -> Path:

@@ -1,0 +1,44 @@
+"""models/ + build → build/reference (the window) and reports/drift.json, a verdict on each batch."""
+
+import numpy as np
+import pandas as pd
+
+from digits import artifacts
+from digits import drift as detection
+from digits.params import Params
+from digits.paths import Project
+from digits.recogniser import Recogniser
+from digits.stages._stage import main
+
+
+def drift(project: Project, params: Params) -> None:
+    """Make the reference window from validation images, then check every batch against it."""
+    recogniser = Recogniser.load(project.root)
+    val = [artifacts.read_array(project.splits / f"val-{name}.npy") for name in ("images", "labels")]
+    reference = detection.window(
+        recogniser, val[0], val[1], params.drift, params.ingest.ink_level
+    )
+    artifacts.write_table(project.reference / detection.REFERENCE, reference)
+    detector = detection.DriftDetector(
+        recogniser, reference, params.drift, params.ingest.ink_level
+    )
+    index = artifacts.read_table(project.ingested / "index.parquet")
+    images = artifacts.read_array(project.ingested / "images.npy")
+    batches = {}
+    for name, rows in index[index["split"].eq("handwriting")].groupby("batch"):
+        page = project.html / "drift" / f"{name}.html"
+        result = detector.check(images[rows["id"].to_numpy()], _labels(rows), page)
+        batches[name] = result.as_dict()
+        found = [feature for feature, test in result.tests.items() if test["drift"]]
+        print(f"{name}: " + (f"drift in {', '.join(found)}" if found else "no drift"))
+    artifacts.write_json(
+        project.drift_report, {"batches": batches, "reference": {"n": len(reference)}}
+    )
+
+
+def _labels(rows: pd.DataFrame) -> np.ndarray | None:
+    return None if rows["label"].isna().any() else rows["label"].to_numpy(dtype=np.int64)
+
+
+if __name__ == "__main__":
+    main(drift)

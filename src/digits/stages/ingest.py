@@ -1,0 +1,23 @@
+"""Raw files → build/ingested: images.npy (memory-mappable) and index.parquet."""
+
+from digits import artifacts, ingestion, mnist
+from digits.errors import DataError
+from digits.params import Params
+from digits.paths import Project
+from digits.stages._stage import main
+
+
+def ingest(project: Project, params: Params) -> None:
+    """Check the raw files against their checksums, then bring all images into one array."""
+    damaged = mnist.verify(project.mnist, params.fetch.sha256)
+    if damaged:
+        raise DataError("\n".join(damaged))
+    ingested = ingestion.ingest(project.mnist, project.handwriting, params.ingest)
+    artifacts.write_array(project.ingested / "images.npy", ingested.images)
+    artifacts.write_table(project.ingested / "index.parquet", ingested.index)
+    for (split, batch), rows in ingested.index.groupby(["split", "batch"], sort=False):
+        print(f"{split}/{batch}: {len(rows):,} images, {rows['label'].notna().mean():.0%} labelled")
+
+
+if __name__ == "__main__":
+    main(ingest)

@@ -1,0 +1,73 @@
+"""build/splits → models/ (weights), reports/model.json (the card), reports/training (curves)."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from digits import artifacts, training
+from digits.params import Params
+from digits.paths import Project
+from digits.stages._stage import main
+from digits.training import Split, Trained
+
+WEIGHTS = "digits.weights.h5"  # byte-identical for equal weights, which .keras files are not
+
+
+def train(project: Project, params: Params) -> None:
+    """Train; write the weights and a card that says what they are and pins their SHA-256."""
+    scale = artifacts.read_json(project.splits / "scale.json")
+    trained = training.train(
+        _read(project, "train"),
+        _read(project, "val"),
+        scale["mean"],
+        scale["std"],
+        params.train,
+        callbacks=[_curves(project.training_curves)],
+    )
+    with artifacts.replacing_folder(project.models) as folder:
+        trained.model.save_weights(folder / WEIGHTS)
+    card = _card(trained, params, scale)
+    card["weights"] = {
+        project.relative(project.models / WEIGHTS): artifacts.sha256(project.models / WEIGHTS)
+    }
+    artifacts.write_json(project.model_card, card)
+
+
+def _read(project: Project, name: str) -> Split:
+    images = artifacts.read_array(project.splits / f"{name}-images.npy")
+    return Split(images, artifacts.read_array(project.splits / f"{name}-labels.npy"))
+
+
+def _curves(folder: Path) -> Any:
+    from dvclive import Live
+    from dvclive.keras import DVCLiveCallback
+
+    live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
+    return DVCLiveCallback(live=live)
+
+
+def _card(trained: Trained, params: Params, scale: dict[str, float]) -> dict[str, Any]:
+    best = {key: values[trained.best_epoch - 1] for key, values in trained.history.items()}
+    return {
+        "model": params.train.model,
+        "parameters": trained.model.count_params(),
+        "scale": scale,
+        "epochs": len(trained.history["loss"]),
+        "best_epoch": trained.best_epoch,
+        # train figures are on distorted images, and taken while weights move: no match for val's
+        "train": {"loss": round(best["loss"], 6), "accuracy": round(best["accuracy"], 6)},
+        "val": {"loss": round(best["val_loss"], 6), "accuracy": round(best["val_accuracy"], 6)},
+        "gap": round(best["accuracy"] - best["val_accuracy"], 6),
+        "built_with": {name: metadata.version(name) for name in ("keras", "numpy")}
+        | {"tensorflow": _tensorflow_version()},
+    }
+
+
+def _tensorflow_version() -> str:
+    import tensorflow
+
+    return str(tensorflow.__version__)
+
+
+if __name__ == "__main__":
+    main(train)

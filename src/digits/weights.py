@@ -1,0 +1,39 @@
+"""Weights are opened only after their SHA-256 is that of the card, which git keeps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from digits import artifacts
+from digits.errors import RegistryError
+
+
+def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:
+    """The weights files of a model card, every one checked.
+
+    Args:
+        root: the folder that the card's paths are relative to.
+        card: `weights` maps a path to its SHA-256 as hex.
+
+    Raises:
+        RegistryError: a file is missing, lies outside `root` or has another SHA-256.
+    """
+    expected = card.get("weights") or {}
+    if not expected:
+        raise RegistryError(f"{root}: the model card names no weights; run 'dvc repro'")
+    return {name: _verify(root, name, digest) for name, digest in expected.items()}
+
+
+def _verify(root: Path, name: str, digest: str) -> Path:
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise RegistryError(f"{name}: lies outside {root}; the model card isn't to be trusted")
+    if not path.is_file():
+        raise RegistryError(f"{path}: not found; run 'dvc pull' or 'dvc repro'")
+    found = artifacts.sha256(path)
+    if found != digest:
+        raise RegistryError(
+            f"{path}: SHA-256 is {found}, registered is {digest}; not opened; "
+            "delete it and run 'dvc pull' or 'dvc repro'"
+        )
+    return path
