@@ -109,7 +109,7 @@ def compare(project: Project, revision: str | None, tolerance: Mapping[str, floa
     old, new = _reports(project, commit), _reports(project, None)
     if new.metrics is None:
         raise DataError(f"{_METRICS}: not found or empty; run 'dvc repro' to make it")
-    metrics = dvc.metrics_diff(project, commit) if old.metrics is not None else {}
+    metrics = dvc.metrics_diff(project, commit, _METRICS) if old.metrics is not None else {}
     judged = judge(metrics, tolerance) if old.metrics is not None else []
     rows = [row for row in judged if not row.name.startswith(_PER_DIGIT)]
     validation = _validation(old, new)

@@ -97,9 +97,9 @@ def stale(project: Project) -> dict[str, list[str]]:
     return {stage: changes for stage, changes in sorted(found.items()) if changes}
 
 
-def metrics_diff(project: Project, revision: str) -> dict[str, dict[str, Any]]:
-    """Every metric of dvc.yaml, changed or not: name → `{"old", "new", …}`; absent is None."""
-    return _diff(project, "metrics", "diff", "--json", "--all", revision)
+def metrics_diff(project: Project, revision: str, path: str) -> dict[str, dict[str, Any]]:
+    """All figures of a metrics file, changed or not: name → `{"old", "new", …}`; absent is None."""
+    return _diff(project, "metrics", "diff", "--targets", path, "--json", "--all", revision)
 
 
 def params_diff(project: Project, revision: str) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 The tags are GTO's (`digits@v0.2.0`, `digits#champion#3`), so `gto` and `dvc artifacts get` read
 them too. A version is a commit; its model card, reports/model.json, names the SHA-256 of every
-weights file. Whoever opens weights calls `verified` first.
+weights file. Opening them is `digits.weights`' affair.
 """
 
 import json
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from digits import artifacts, dvc
-from digits.errors import RegistryError, StageError
+from digits import artifacts, dvc, weights
+from digits.errors import DataError, RegistryError, StageError
 from digits.paths import Project
 
 ARTIFACT = "digits"
@@ -95,7 +95,7 @@ def register(project: Project, version: str | None = None, bump: Bump = "patch")
     """
     head = dvc.commit(project, "HEAD")
     _check_committed(project)
-    verified(project.models, _card(project, head))
+    weights.verified(project.root, _card(project, head))
     registered = _registered(project)
     for name, commit in registered.items():
         if commit == head:
@@ -144,14 +144,14 @@ def verify(project: Project) -> list[Check]:
     checks: list[Check] = []
     if project.model_card.is_file():
         card = artifacts.read_json(project.model_card)
-        checks += _check(WORKSPACE, project.models, _digests(card))
+        checks += _check(WORKSPACE, project.root, _digests(card))
     for version in versions(project):
         checks += _check_version(project, version)
     return checks
 
 
 def materialise(project: Project, version: str = CHAMPION) -> Path:
-    """A folder with a version's model, every weights file verified before it was put there.
+    """A version as a folder that `Recogniser.load` takes: models/ and its card, both as registered.
 
     Raises:
         RegistryError: the version is unknown, its files are nowhere, or not what was registered.
@@ -159,36 +159,18 @@ def materialise(project: Project, version: str = CHAMPION) -> Path:
     chosen = find(project, version)
     card = _card(project, chosen.commit)
     folder = project.registry_cache / chosen.name
-    try:
-        verified(folder, card)
-    except RegistryError:  # absent or damaged: it is only a copy, get a good one
+    if not _is_good(folder, card):  # absent or damaged: it is only a copy, make a good one
         with artifacts.replacing_folder(folder) as temporary:
-            temporary.rmdir()  # into a folder that exists, DVC would put another one
-            _get(project, chosen, temporary)
-            verified(temporary, card)
+            _get(project, chosen, temporary / _MODELS)
+            weights.verified(temporary, card)
+            artifacts.write_json(temporary / _CARD, card)
     return folder
-
-
-def verified(folder: Path, card: dict[str, Any]) -> dict[str, Path]:
-    """The weights files in a model's folder: name → path, each with the card's SHA-256.
-
-    Raises:
-        RegistryError: a file is missing or is not the one that the card names.
-    """
-    digests = _digests(card)
-    wrong = [check for check in _check(str(folder), folder, digests) if check.state != "ok"]
-    if wrong:
-        raise RegistryError("; ".join(map(describe, wrong)))
-    return {name: folder / name for name in digests}
 
 
 def describe(check: Check) -> str:
     """One line on a file that is not what was registered."""
-    where = f"{check.version}: {check.file}"
-    if check.state == "absent":
-        return f"{where} is not here; expected SHA-256 {check.expected}; run 'dvc pull'"
     return (
-        f"{where}: SHA-256 is {check.found}, expected {check.expected}; "
+        f"{check.version}: {check.file}: SHA-256 is {check.found}, expected {check.expected}; "
         "don't use it; delete it and run 'dvc pull' or 'dvc repro'"
     )
 
@@ -295,14 +277,14 @@ def _next(registered: dict[str, str], bump: Bump) -> str:
 
 def _read(project: Project, name: str, commit: str, *, champion: bool) -> Version:
     """A version whose reports are missing or damaged is listed too; `verify` says what is wrong."""
-    accuracy, weights = None, {}
+    accuracy, digests = None, {}
     with suppress(RegistryError):
-        weights = _digests(_card(project, commit))
+        digests = _digests(_card(project, commit))
     with suppress(RegistryError):
         test = (_document(project, commit, _METRICS) or {}).get("test")
         figure = test.get("accuracy") if isinstance(test, dict) else None
         accuracy = float(figure) if isinstance(figure, int | float) else None
-    return Version(name, f"{ARTIFACT}@{name}", commit, champion, accuracy, weights)
+    return Version(name, f"{ARTIFACT}@{name}", commit, champion, accuracy, digests)
 
 
 # cards and files
@@ -339,25 +321,31 @@ def _document(project: Project, commit: str, path: str) -> dict[str, Any] | None
 
 
 def _digests(card: dict[str, Any]) -> dict[str, str]:
-    """The card's weights, named as inside the model's folder → SHA-256."""
-    weights = card.get("weights")
-    if not isinstance(weights, dict) or not weights:
+    """The card's weights: path → SHA-256."""
+    digests = card.get("weights")
+    if not isinstance(digests, dict) or not digests:
         raise RegistryError(f"{_CARD}: names no weights; run 'dvc repro' to write it anew")
-    digests = {}
-    for name, digest in sorted(weights.items()):
-        folder, inside = PurePosixPath(name).parts[:1], PurePosixPath(name).parts[1:]
-        if folder != (_MODELS,) or not inside or ".." in inside:
+    for name, digest in digests.items():
+        parts = PurePosixPath(name).parts
+        if parts[:1] != (_MODELS,) or ".." in parts:
             raise RegistryError(f"{_CARD}: '{name}' is no path inside {_MODELS}/")
         if not _SHA256.fullmatch(str(digest)):
             raise RegistryError(f"{_CARD}: '{name}' has {digest!r}, expected a SHA-256 in hex")
-        digests["/".join(inside)] = digest
-    return digests
+    return dict(sorted(digests.items()))
 
 
-def _check(version: str, folder: Path, digests: dict[str, str]) -> list[Check]:
+def _is_good(folder: Path, card: dict[str, Any]) -> bool:
+    try:
+        weights.verified(folder, card)
+        return bool(artifacts.read_json(folder / _CARD) == card)
+    except (RegistryError, DataError):
+        return False
+
+
+def _check(version: str, root: Path, digests: dict[str, str]) -> list[Check]:
     checks = []
     for name, expected in digests.items():
-        path = folder / name
+        path = root / name
         found = artifacts.sha256(path) if path.is_file() else ""
         state: State = "absent" if not found else "ok" if found == expected else "mismatch"
         checks.append(Check(version, name, state, expected, found))
@@ -373,12 +361,9 @@ def _check_version(project: Project, version: Version) -> list[Check]:
     if kept.is_dir():
         return _check(version.name, kept, digests)
     with tempfile.TemporaryDirectory() as folder:
-        fetched = Path(folder) / _MODELS
-        try:
-            _get(project, version, fetched)
-        except RegistryError:
-            fetched = Path(folder) / "nothing"
-        return _check(version.name, fetched, digests)
+        with suppress(RegistryError):  # in no place that DVC knows: absent
+            _get(project, version, Path(folder) / _MODELS)
+        return _check(version.name, Path(folder), digests)
 
 
 def _get(project: Project, version: Version, target: Path) -> None:

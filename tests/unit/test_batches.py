@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,19 +46,19 @@ def batch(tmp_path: Path) -> Path:
 @settings(deadline=None)
 def test_a_batch_comes_back_as_it_went_in(
     entries: list[Entry], tmp_path_factory: pytest.TempPathFactory
-):
+) -> None:
     folder = tmp_path_factory.mktemp("handwriting") / "batch"
     batches.write(folder, entries)
     assert list(batches.read(folder)) == entries
 
 
-def test_the_same_entries_give_the_same_bytes(tmp_path: Path, batch: Path):
+def test_the_same_entries_give_the_same_bytes(tmp_path: Path, batch: Path) -> None:
     batches.write(tmp_path / "again", iter(THREE))
     for name in ("pictures.tar", "index.csv"):
         assert (batch / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_the_files_are_what_other_tools_can_read(batch: Path):
+def test_the_files_are_what_other_tools_can_read(batch: Path) -> None:
     lines = (batch / "index.csv").read_bytes().decode().split("\n")
     assert lines[0] == "id,file,label,writer,sha256,origin"
     assert lines[1].startswith("000000,000000.pgm,3,ada,")
@@ -68,7 +69,7 @@ def test_the_files_are_what_other_tools_can_read(batch: Path):
     assert {(m.mtime, m.uid, m.gid, m.mode, m.uname) for m in members} == {(0, 0, 0, 0o644, "")}
 
 
-def test_writing_replaces_the_batch_as_a_whole(batch: Path):
+def test_writing_replaces_the_batch_as_a_whole(batch: Path) -> None:
     batches.write(batch, THREE[:1])
     assert list(batches.read(batch)) == THREE[:1]
 
@@ -77,7 +78,7 @@ def test_writing_replaces_the_batch_as_a_whole(batch: Path):
     ("name", "kept"),
     [("caf\udce9.png", r"caf\udce9.png"), ("a\rb\n000001,x", r"a\rb\n000001,x"), ("\0", r"\x00")],
 )
-def test_an_odd_file_name_does_not_stop_a_batch(tmp_path: Path, name: str, kept: str):
+def test_an_odd_file_name_does_not_stop_a_batch(tmp_path: Path, name: str, kept: str) -> None:
     batches.write(tmp_path / "batch", [replace(THREE[0], origin=name)])
     (entry,) = batches.read(tmp_path / "batch")
     assert entry.origin == kept
@@ -94,7 +95,9 @@ def test_an_odd_file_name_does_not_stop_a_batch(tmp_path: Path, name: str, kept:
         ({"picture": bytes((20 << 20) + 1)}, "entry 1: has 20,971,521 bytes, expected at most"),
     ],
 )
-def test_what_could_not_be_read_is_not_written(tmp_path: Path, change: dict, message: str):
+def test_what_could_not_be_read_is_not_written(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         batches.write(tmp_path / "batch", [THREE[0], replace(THREE[1], **change)])
     assert not list(tmp_path.iterdir())
@@ -123,7 +126,7 @@ def rewrite_index(batch: Path, row: int, column: int, value: str) -> None:
 )
 def test_an_index_that_does_not_fit_is_refused(
     batch: Path, row: int, column: int, value: str, message: str
-):
+) -> None:
     rewrite_index(batch, row, column, value)
     with pytest.raises(DataError, match=message):
         list(batches.read(batch))
@@ -139,7 +142,7 @@ def test_an_index_that_does_not_fit_is_refused(
         (b"id,file,label,writer,sha256,origin\n", "holds '000000.pgm', which index.csv does not"),
     ],
 )
-def test_an_index_that_is_no_table_is_refused(batch: Path, content: bytes, message: str):
+def test_an_index_that_is_no_table_is_refused(batch: Path, content: bytes, message: str) -> None:
     (batch / "index.csv").write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(batches.read(batch))
@@ -206,7 +209,7 @@ def twice(tar: tarfile.TarFile) -> None:
 )
 def test_a_hostile_archive_is_refused(
     batch: Path, fill: Callable[[tarfile.TarFile], None], message: str
-):
+) -> None:
     with tarfile.open(batch / "pictures.tar", "w:", format=tarfile.USTAR_FORMAT) as tar:
         fill(tar)
     with pytest.raises(DataError, match=message):
@@ -214,13 +217,13 @@ def test_a_hostile_archive_is_refused(
 
 
 @pytest.mark.parametrize("name", ["pictures.tar", "index.csv"])
-def test_a_missing_file_is_named(batch: Path, name: str):
+def test_a_missing_file_is_named(batch: Path, name: str) -> None:
     (batch / name).unlink()
     with pytest.raises(DataError, match=f"{name}: no such file; run 'digits fetch'"):
         list(batches.read(batch))
 
 
-def test_a_compressed_archive_is_refused(batch: Path):
+def test_a_compressed_archive_is_refused(batch: Path) -> None:
     with tarfile.open(batch / "pictures.tar", "w:gz") as tar:
         too_few(tar)
     with pytest.raises(DataError, match=r"pictures\.tar: not a tar file"):
@@ -231,7 +234,7 @@ def test_a_compressed_archive_is_refused(batch: Path):
 @settings(deadline=None, max_examples=150)
 def test_damage_gives_what_was_written_or_an_error(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-):
+) -> None:
     folder = tmp_path_factory.mktemp("handwriting") / "batch"
     batches.write(folder, THREE)
     content = bytearray((folder / "pictures.tar").read_bytes())
@@ -247,7 +250,7 @@ def test_damage_gives_what_was_written_or_an_error(
         assert entries == THREE
 
 
-def test_names_are_sorted_and_leave_temporaries_out(tmp_path: Path):
+def test_names_are_sorted_and_leave_temporaries_out(tmp_path: Path) -> None:
     assert batches.names(tmp_path / "handwriting") == []
     for name in ("post-2", "post-1", ".post-3.x1y2"):
         (tmp_path / "handwriting" / name).mkdir(parents=True)
@@ -256,32 +259,32 @@ def test_names_are_sorted_and_leave_temporaries_out(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["a", "0", "uci-digits", "a" * 63])
-def test_good_names_pass(name: str):
+def test_good_names_pass(name: str) -> None:
     assert batches.check_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "-a", "A", "a/b", "..", "a b", "a\n", "ä", "a" * 64])
-def test_bad_names_are_refused(name: str):
+def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(DataError, match=r"batch name .*: expected 1 to 63 of a-z, 0-9 and '-'"):
         batches.check_name(name)
 
 
-def test_a_folder_with_a_bad_name_is_not_passed_over(tmp_path: Path):
+def test_a_folder_with_a_bad_name_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "My Scans").mkdir()
     with pytest.raises(DataError, match="batch name 'My Scans'"):
         batches.names(tmp_path)
 
 
-def test_a_pgm_is_read_by_pillow_as_it_was():
+def test_a_pgm_is_read_by_pillow_as_it_was() -> None:
     from PIL import Image
 
     image = np.arange(6, dtype=np.uint8).reshape(2, 3)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(batches.pgm(image)))), image)
     with pytest.raises(DataError, match="a PGM holds uint8"):
-        batches.pgm(np.zeros((2, 2)))
+        batches.pgm(np.zeros((2, 2), np.uint8)[0])
 
 
-def test_scikit_learns_digits_are_white_on_black_with_labels():
+def test_scikit_learns_digits_are_white_on_black_with_labels() -> None:
     entries = batches.uci_digits()
     assert len(entries) == 1797
     assert [entry.label for entry in entries[:10]] == list(range(10))

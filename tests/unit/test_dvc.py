@@ -78,7 +78,7 @@ def test_differences_to_a_revision(project: Project) -> None:
     (project.root / "words.txt").write_text("these are four words")
     project.params.write_text("count: {factor: 2, new: true}\n")
     dvc.dvc(project, "repro", "--quiet")
-    metrics = dvc.metrics_diff(project, "HEAD")
+    metrics = dvc.metrics_diff(project, "HEAD", "counted.json")
     assert (metrics["words"]["old"], metrics["words"]["new"]) == (2, 4)
     assert metrics["constant"]["new"] == 1
     assert {name: one["new"] for name, one in dvc.params_diff(project, "HEAD").items()} == {
@@ -88,7 +88,7 @@ def test_differences_to_a_revision(project: Project) -> None:
 
 def test_what_dvc_says_is_passed_on_in_one_line(project: Project) -> None:
     with pytest.raises(StageError, match=r"^dvc metrics: unknown Git revision 'nope'$"):
-        dvc.metrics_diff(project, "nope")
+        dvc.metrics_diff(project, "nope", "counted.json")
 
 
 def test_files_of_a_revision(project: Project) -> None:

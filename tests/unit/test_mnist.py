@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis.extra import numpy as arrays
+from hypothesis.extra import numpy as strategies
 
-from digits import mnist, params
+from digits import artifacts, mnist, params
 from digits.errors import DataError, ParameterError
 
 ROOT = Path(__file__).parents[2]
-IMAGES = arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0, max_side=6))
+IMAGES = strategies.arrays(np.uint8, strategies.array_shapes(max_dims=3, min_side=0, max_side=6))
 
 
 @pytest.fixture
@@ -28,7 +28,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @given(array=IMAGES)
-def test_what_is_written_is_read(array: np.ndarray, tmp_path_factory: pytest.TempPathFactory):
+def test_what_is_written_is_read(
+    array: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("idx") / "array"
     mnist.write_idx(path, array)
     again = mnist.read_idx(path)
@@ -36,7 +38,7 @@ def test_what_is_written_is_read(array: np.ndarray, tmp_path_factory: pytest.Tem
     assert np.array_equal(again, array)
 
 
-def test_a_file_looks_as_the_format_says(tmp_path: Path):
+def test_a_file_looks_as_the_format_says(tmp_path: Path) -> None:
     mnist.write_idx(tmp_path / "file", np.array([[1, 2, 3]], dtype=np.uint8))
     expected = bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3])
     assert (tmp_path / "file").read_bytes() == expected
@@ -59,27 +61,30 @@ def test_a_file_looks_as_the_format_says(tmp_path: Path):
         (b"\x00\x00\x08\x03" + struct.pack(">3I", 2**31, 2**31, 4), "claims shape"),
     ],
 )
-def test_anything_else_is_refused_with_its_name(tmp_path: Path, content: bytes, message: str):
+def test_anything_else_is_refused_with_its_name(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     path = tmp_path / "hostile"
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"hostile: .*{message}"):
         mnist.read_idx(path)
 
 
-def test_a_missing_file_says_how_to_get_it(tmp_path: Path):
+def test_a_missing_file_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: no such file; run 'digits fetch'"):
         mnist.read_idx(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("array", [np.zeros(3), np.zeros((1, 1, 1, 1), np.uint8)])
-def test_what_the_format_cant_hold_is_not_written(tmp_path: Path, array: np.ndarray):
+def test_what_the_format_cant_hold_is_not_written(tmp_path: Path, array: np.ndarray) -> None:
     with pytest.raises(DataError, match="an IDX file holds uint8 with 1 to 3 dimensions, got"):
         mnist.write_idx(tmp_path / "file", array)
     assert not list(tmp_path.iterdir())
 
 
-def test_each_split_has_its_own_images_and_labels(folder: Path):
-    for split, count in (("train", 5), ("test", 3)):
+def test_each_split_has_its_own_images_and_labels(folder: Path) -> None:
+    counts: dict[mnist.Split, int] = {"train": 5, "test": 3}
+    for split, count in counts.items():
         images, labels = mnist.load(folder, split)
         assert images.shape == (count, 28, 28)
         assert labels.tolist() == list(range(count))
@@ -100,20 +105,20 @@ def test_each_split_has_its_own_images_and_labels(folder: Path):
 )
 def test_images_and_labels_must_belong_together(
     folder: Path, name: str, array: np.ndarray, message: str
-):
+) -> None:
     mnist.write_idx(folder / name, array)
     with pytest.raises(DataError, match=f"{name}: .*{message}"):
         mnist.load(folder, "train")
 
 
-def test_verify_names_every_file_that_is_missing_or_altered(folder: Path):
-    sums = {path.name: mnist.artifacts.sha256(path) for path in folder.iterdir()}
+def test_verify_names_every_file_that_is_missing_or_altered(folder: Path) -> None:
+    sums = {path.name: artifacts.sha256(path) for path in folder.iterdir()}
     assert mnist.verify(folder, sums) == []
 
     (folder / "t10k-labels-idx1-ubyte").unlink()
     altered = folder / "train-labels-idx1-ubyte"
     altered.write_bytes(altered.read_bytes()[:-1] + b"\x09")
-    got = mnist.artifacts.sha256(altered)
+    got = artifacts.sha256(altered)
 
     assert sorted(mnist.verify(folder, sums)) == [
         "data/mnist/t10k-labels-idx1-ubyte: missing; run 'digits fetch'",
@@ -122,18 +127,20 @@ def test_verify_names_every_file_that_is_missing_or_altered(folder: Path):
     ]
 
 
-def test_verify_expects_the_real_mnist_unless_told_otherwise(folder: Path):
+def test_verify_expects_the_real_mnist_unless_told_otherwise(folder: Path) -> None:
     lines = mnist.verify(folder)
     assert len(lines) == 4
     assert "expected ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db" in lines[0]
 
 
-def test_params_yaml_pins_the_real_mnist():
+def test_params_yaml_pins_the_real_mnist() -> None:
     assert params.load(ROOT / "params.yaml").fetch.sha256 == dict(mnist.FILES)
 
 
 @pytest.mark.parametrize(("key", "value"), [("../../evil", "0" * 64), ("file", "abc")])
-def test_params_yaml_pins_plain_names_and_whole_sums_only(tmp_path: Path, key: str, value: str):
+def test_params_yaml_pins_plain_names_and_whole_sums_only(
+    tmp_path: Path, key: str, value: str
+) -> None:
     text = (
         (ROOT / "params.yaml")
         .read_text()

@@ -170,8 +170,8 @@ def test_the_page_says_what_the_reports_say(project: Project) -> None:
         "F1, macro 99.67 % 99.56 – 99.78 %",
         "9 1,000 99.11 % 98.00 – 99.90 % 99.70 % 99.74 %",
         "✓ holds every label is 0–9 index · label 0.25",
-        "uci-digits ! drift 1,797 pictures, p < 0.0001 (drift below 0.01 and from a distance of 0.1 on). "
-        "Estimated accuracy 93.00 %.",
+        "uci-digits ! drift 1,797 pictures, p < 0.0001 "
+        "(drift below 0.01 and from a distance of 0.1 on). Estimated accuracy 93.00 %.",
         "allconv, 243,210 parameters, best of 3 epochs: 2",
         "SHA-256 " + "5e" * 32,
         "keras 3.15.1",

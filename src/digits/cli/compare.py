@@ -192,7 +192,8 @@ def _code(value: Any) -> str:
 
 def _plain(text: str) -> str:
     """Text in which no character has a meaning in Markdown or HTML."""
-    return _PLAIN.sub(lambda found: f"&#{ord(found[0])};", _clean(text, width=400))
+    plain = _PLAIN.sub(lambda found: f"&#{ord(found[0])};", _clean(text, width=400))
+    return plain.replace("&#64;", "&#64;&#8203;")  # an invisible space: nobody gets notified
 
 
 # a terminal
@@ -279,8 +280,8 @@ def _significance(result: Comparison) -> str:
         return "both sides get exactly the same test images wrong"
     verdict = "more than chance" if found.p_value < _CHANCE else "may well be chance"
     return (
-        f"{len(found.newly_wrong)} test images are newly wrong, {len(found.newly_right)} newly "
-        f"right: {verdict} (p = {found.p_value:.2g}, McNemar's exact test)"
+        f"newly wrong test images: {len(found.newly_wrong)}, newly right: "
+        f"{len(found.newly_right)}; {verdict} (p = {found.p_value:.2g}, McNemar's exact test)"
     )
 
 

@@ -39,25 +39,36 @@ def _read(project: Project, name: str) -> Split:
 
 
 def _curves(folder: Path) -> Any:
+    """Loss and accuracy of train and val after each epoch, by DVCLive, readable while it trains."""
+    import keras
     from dvclive import Live
-    from dvclive.keras import DVCLiveCallback
 
     live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
-    return DVCLiveCallback(live=live)
+
+    def log(_: int, logs: dict[str, float]) -> None:
+        for split, prefix in (("train", ""), ("val", "val_")):
+            for metric in ("loss", "accuracy"):
+                live.log_metric(f"{split}/{metric}", round(float(logs[prefix + metric]), 6))
+        live.next_step()
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=log, on_train_end=lambda _: live.end())
 
 
 def _card(trained: Trained, params: Params, scale: dict[str, float]) -> dict[str, Any]:
-    best = {key: values[trained.best_epoch - 1] for key, values in trained.history.items()}
+    train = {metric: round(value, 6) for metric, value in trained.clean.items()}
+    val = {
+        metric: round(trained.history[f"val_{metric}"][trained.best_epoch - 1], 6)
+        for metric in ("loss", "accuracy")
+    }
     return {
         "model": params.train.model,
         "parameters": trained.model.count_params(),
         "scale": scale,
         "epochs": len(trained.history["loss"]),
         "best_epoch": trained.best_epoch,
-        # train figures are on distorted images, and taken while weights move: no match for val's
-        "train": {"loss": round(best["loss"], 6), "accuracy": round(best["accuracy"], 6)},
-        "val": {"loss": round(best["val_loss"], 6), "accuracy": round(best["val_accuracy"], 6)},
-        "gap": round(best["accuracy"] - best["val_accuracy"], 6),
+        "train": train,
+        "val": val,
+        "gap": round(train["accuracy"] - val["accuracy"], 6),
         "built_with": {name: metadata.version(name) for name in ("keras", "numpy")}
         | {"tensorflow": _tensorflow_version()},
     }
