@@ -6,8 +6,9 @@ BIN := .venv/bin
 STAMP := .venv/.synced
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
 
-.PHONY: help setup run test check
+.PHONY: help setup lock run repro server stop test check format
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,3 +26,34 @@ setup: $(STAMP) ## the environment: .venv, from requirements.lock with hashes
 
 lock: ## resolve the dependencies anew into requirements.lock
 	uv pip compile -q --upgrade --universal --generate-hashes --group dev -o requirements.lock pyproject.toml
+
+run: $(STAMP) ## the main job: the Prefect flow over the DVC stages
+	@digits run
+
+repro: $(STAMP) ## the same by DVC alone
+	@dvc repro
+
+server: $(STAMP) ## Prefect's server, worker and schedules, on loopback
+	@python -m flows.server start
+
+stop: $(STAMP) ## end what `make server` started
+	@python -m flows.server stop
+
+test: $(STAMP) ## all tests
+	@pytest
+
+check: $(STAMP) ## format, lint, types, layers, dead code, dependencies, spelling, workflows
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports --no-logo
+	vulture
+	deptry .
+	codespell
+	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	zizmor --offline --quiet .github/workflows
+	digits report --check
+
+format: $(STAMP) ## rewrite the code in its format
+	ruff format .
+	ruff check --fix .

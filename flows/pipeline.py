@@ -66,7 +66,7 @@ def main(force: bool, wait: bool) -> None:
     lifetime.end_with_ancestors(whole_group=True)
     project = Project.find()
     try:
-        state = pipeline(force, wait, return_state=True)
+        state: State[Any] = pipeline(force, wait, return_state=True)
     except DigitsError as exc:
         print(f"digits: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)
@@ -76,7 +76,8 @@ def main(force: bool, wait: bool) -> None:
     if not state.is_completed():
         print(f"digits: {state.message}", file=sys.stderr)
         sys.exit(tasks.exit_code(state.message or ""))
-    summary.show(project, state.result())
+    outcomes: list[Outcome] = state.result()
+    summary.show(project, outcomes)
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ class DriftDetector:
         project = Project(root) if root else Project.find()
         reference = artifacts.read_table(project.reference / REFERENCE)
         values = params.load(project.params)
-        return cls(
-            Recogniser.load(project.root), reference, values.drift, values.ingest.ink_level
-        )
+        return cls(Recogniser.load(project.root), reference, values.drift, values.ingest.ink_level)
 
     def check(
         self, images: np.ndarray, labels: np.ndarray | None = None, page: Path | None = None

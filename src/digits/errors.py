@@ -1,15 +1,15 @@
 """Everything that digits raises on purpose.
 
-    DigitsError               exit 2: a usage or input error, one line that says what to do
-    ├── ParameterError        params.yaml: an unknown key, a value out of bounds
-    ├── DataError             a file that is missing, damaged or not what it claims to be
-    │   └── PictureError      a picture that can't be decoded or holds no ink
-    ├── FetchError            no source could deliver the data
-    ├── BusyError             somebody else holds the project's lock
-    ├── StageError            a command of the pipeline failed
-    ├── RegistryError         a version that is unknown, or whose files don't match their digest
-    └── Verdict               exit 1: nothing is broken, the answer is "no"
-        └── ValidationFailed  the data breaks an expectation
+DigitsError               exit 2: a usage or input error, one line that says what to do
+├── ParameterError        params.yaml: an unknown key, a value out of bounds
+├── DataError             a file that is missing, damaged or not what it claims to be
+│   └── PictureError      a picture that can't be decoded or holds no ink
+├── FetchError            no source could deliver the data
+├── BusyError             somebody else holds the project's lock
+├── StageError            a command of the pipeline failed
+├── RegistryError         a version that is unknown, or whose files don't match their digest
+└── Verdict               exit 1: nothing is broken, the answer is "no"
+    └── ValidationFailed  the data breaks an expectation
 """
 
 

@@ -1,6 +1,6 @@
-"""What the data must be, as Great Expectations suites over small tables. All of that library is here.
+"""What the data must be, as suites over small tables. All of Great Expectations is here.
 
-A suite's results hold run times and ids; `validate` returns the part that depends on the data alone.
+A suite's results hold run times and ids; `validate` returns what depends on the data alone.
 """
 
 import logging
@@ -49,7 +49,9 @@ def describe(row: dict[str, Any]) -> str:
     text = f"{row['suite']}: {row['says']}"
     if row.get("unexpected_count"):
         examples = ", ".join(map(str, row["examples"]))
-        return f"{text}: not so for {row['unexpected_count']:,} of {row['checked']:,}, e.g. {examples}"
+        return (
+            f"{text}: not so for {row['unexpected_count']:,} of {row['checked']:,}, e.g. {examples}"
+        )
     if row.get("problem"):
         return f"{text}: {row['problem']}"
     return f"{text}: found {row.get('observed')}"
@@ -64,7 +66,8 @@ def _index_suite(index: pd.DataFrame, params: Validate) -> Suite:
     table["known"] = table["label"].notna() | ~labelled
     expectations = [
         gxe.ExpectTableColumnsToMatchSet(
-            column_set=[*_COLUMNS, "train", "test", "known"], meta=_says("the index has its columns")
+            column_set=[*_COLUMNS, "train", "test", "known"],
+            meta=_says("the index has its columns"),
         ),
         gxe.ExpectColumnSumToBeBetween(
             column="train",
@@ -88,7 +91,9 @@ def _index_suite(index: pd.DataFrame, params: Validate) -> Suite:
             meta=_says("every image is in train, test or handwriting"),
         ),
         gxe.ExpectColumnValuesToBeInSet(
-            column="known", value_set=[True], meta=_says("every training and test image has a label")
+            column="known",
+            value_set=[True],
+            meta=_says("every training and test image has a label"),
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="label", value_set=_DIGITS, meta=_says("every label is a digit, 0–9")
@@ -135,7 +140,9 @@ def _image_suite(index: pd.DataFrame, images: np.ndarray, params: Validate) -> S
     import great_expectations.expectations as gxe
 
     flat = images.reshape(len(images), -1)
-    border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
+    border = np.concatenate(
+        [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1
+    )
     table = pd.DataFrame(
         {
             "id": index["id"],
@@ -156,7 +163,9 @@ def _image_suite(index: pd.DataFrame, images: np.ndarray, params: Validate) -> S
             column="intensity",
             min_value=0,
             max_value=params.max_mean_intensity,
-            meta=_says(f"ink is white on black: mean intensity at most {params.max_mean_intensity}"),
+            meta=_says(
+                f"ink is white on black: mean intensity at most {params.max_mean_intensity}"
+            ),
         ),
         gxe.ExpectColumnMeanToBeBetween(
             column="border",
@@ -242,9 +251,7 @@ def _run(suites: list[Suite], pages: Path | None) -> list[list[dict[str, Any]]]:
     return [_run_suite(context, source, suite, actions) for suite in suites]
 
 
-def _run_suite(
-    context: Any, source: Any, suite: Suite, actions: list[Any]
-) -> list[dict[str, Any]]:
+def _run_suite(context: Any, source: Any, suite: Suite, actions: list[Any]) -> list[dict[str, Any]]:
     import great_expectations as gx
 
     name, table, expectations = suite

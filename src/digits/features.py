@@ -53,7 +53,7 @@ def _extent(occupied: np.ndarray) -> np.ndarray:
 
 def _slant(values: np.ndarray) -> np.ndarray:
     """Shear of the ink's second moments: -μ11 / μ02 (deslanting, LeCun et al. 1998)."""
-    n, height, width = values.shape
+    _n, height, width = values.shape
     y, x = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
     total = np.maximum(values.sum(axis=(1, 2)), 1e-6)
     rows, columns = values.sum(axis=2), values.sum(axis=1)

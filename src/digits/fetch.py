@@ -75,6 +75,7 @@ def fetch(
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_message: Callable[[str], None] = lambda _: None,
     force: bool = False,
+    keep_damaged: bool = False,
 ) -> Fetched:
     """Bring everything that belongs to data/ there.
 
@@ -85,13 +86,18 @@ def fetch(
         on_message: called with one line for each file that is replaced or stored and for each
             source that fails.
         force: load again what is there and sound.
+        keep_damaged: only add what is missing; a damaged file is an error, as a pipeline shouldn't
+            go on as if nothing had happened.
 
     Raises:
+        DataError: a file is damaged, and `keep_damaged` is on.
         FetchError: a file can't be had, or data.dvc pins more than public sources have; the
             message lists every source with its reason.
         BusyError: another fetch, or DVC, is at work here.
     """
     work = _Work(project, params.load(project.params).fetch.sha256, on_progress, on_message)
+    if keep_damaged:
+        work.refuse_damaged()
     with _tidy(project):
         unsound = work.unsound()
         if force or unsound or not work.is_complete():
@@ -140,6 +146,18 @@ class _Work:
             if (self.project.mnist / name).exists():
                 self.on_message(f"{line}; replacing it")
         return list(problems)
+
+    def refuse_damaged(self) -> None:
+        """Raise an error that names every file which is there but not what it should be."""
+        paths = {name: self.project.mnist / name for name in self.sums}
+        lines = [
+            line
+            for name, path in paths.items()
+            if path.exists() and (line := mnist.problem(path, self.sums[name]))
+        ]
+        if lines:
+            cure = "'digits fetch' replaces it"
+            raise DataError("\n".join(f"{line}; {cure}" for line in lines))
 
     def is_complete(self) -> bool:
         """Whether all but MNIST is as it should be, too."""

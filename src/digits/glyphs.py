@@ -15,7 +15,19 @@ from digits.errors import PictureError
 SIZE = 28  # px, the side of a glyph
 INK_SIDE = 20  # px, the ink's longer side
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pbm", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".pgm",
+    ".ppm",
+    ".pbm",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 MAX_BYTES = 20 << 20
 MAX_PIXELS = 40_000_000  # a 40-megapixel photo
 _WORKING_SIDE = 400  # px; larger pictures are reduced to this first, glyphs need no more
@@ -75,7 +87,9 @@ def normalise(grey: np.ndarray, name: str = "picture") -> np.ndarray:
     ink = _ink(_reduced(grey))
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):
-        raise PictureError(f"{name}: no ink found; expected one digit that stands out from its paper")
+        raise PictureError(
+            f"{name}: no ink found; expected one digit that stands out from its paper"
+        )
     box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return _centred(_fitted(box))
 
@@ -189,7 +203,9 @@ def _fitted(ink: np.ndarray) -> np.ndarray:
 
     factor = INK_SIDE / max(ink.shape)
     height, width = (max(1, round(side * factor)) for side in ink.shape)
-    scaled = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    scaled = Image.fromarray(ink.astype(np.float32)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     values = np.clip(np.asarray(scaled, dtype=np.float64), 0, None)
     return np.clip(values * (255 / max(np.percentile(values, 95), 1e-9)), 0, 255)
 

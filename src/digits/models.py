@@ -35,7 +35,9 @@ def build(name: str, mean: float, std: float) -> "keras.Model":
     x = keras.layers.Rescaling(1 / (255 * std), offset=-mean / std, name="normalise")(images)
     x = keras.layers.Reshape((SIZE, SIZE, 1), name="channel")(x)
     embedding = _BUILDERS[name](x)
-    probabilities = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(embedding)
+    probabilities = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(
+        embedding
+    )
     return keras.Model(images, probabilities, name=name)
 
 
@@ -45,7 +47,7 @@ def _allconv(x: "keras.KerasTensor") -> "keras.KerasTensor":
 
     x = _convolution(x, 32, kernel=5, strides=2)
     x = _convolution(x, 64, strides=2)
-    x = _convolution(x, 96, padding="valid")
+    x = _convolution(x, 128, padding="valid")
     x = _convolution(x, 128, padding="valid")
     return keras.layers.GlobalMaxPooling2D(name="embedding")(x)
 

@@ -36,8 +36,8 @@ def run(
     """Run a command in its own process group, handing on each line that it prints.
 
     However this call ends (an exception, Ctrl-C, SIGTERM turned into an exception), the whole
-    group has ended with it. Should this process be killed, what calls `lifetime.end_with_ancestors` in the
-    command ends by itself.
+    group has ended with it. Should this process be killed, what calls
+    `lifetime.end_with_ancestors` in the command ends by itself.
     """
     process = subprocess.Popen(
         command,
@@ -68,7 +68,11 @@ def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, st
     it left behind in its group has ended with it.
     """
     process = subprocess.Popen(
-        command, cwd=folder, env=_environment(environment), stdin=subprocess.DEVNULL, process_group=0
+        command,
+        cwd=folder,
+        env=_environment(environment),
+        stdin=subprocess.DEVNULL,
+        process_group=0,
     )
     try:
         return process.wait()

@@ -59,5 +59,7 @@ def _known(index: pd.DataFrame, params: Preprocess) -> tuple[str, ...]:
             known = sorted(index.loc[index["split"].eq("handwriting"), "batch"].unique())
             raise DataError(f"'preprocess.train_batches' names {name!r}; known: {', '.join(known)}")
         if batch["label"].isna().any():
-            raise DataError(f"'preprocess.train_batches' names {name!r}, which isn't fully labelled")
+            raise DataError(
+                f"'preprocess.train_batches' names {name!r}, which isn't fully labelled"
+            )
     return params.train_batches

@@ -73,8 +73,10 @@ def markdown(project: Project, steps: Sequence[Step]) -> str:
         f"**{headline(project)}**",
         "\n".join(["| test set | value |", "|---|---:|", *rows]),
         "\n".join(["| step | status | seconds |", "|---|---|---:|", *times]),
-        "\n".join(["| batch | images | drift | p | estimated accuracy |", "|---|---:|---|---:|---:|"]
-                  + [_drift_row(name, batch) for name, batch in _batches(project).items()]),
+        "\n".join(
+            ["| batch | images | drift | p | estimated accuracy |", "|---|---:|---|---:|---:|"]
+            + [_drift_row(name, batch) for name, batch in _batches(project).items()]
+        ),
         "\n".join(places),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -108,5 +110,7 @@ def _places(project: Project) -> list[str]:
         f"{project.relative(project.model_card)}",
     ]
     if drifted:
-        lines.append(f"drift    {', '.join(drifted)} (see {project.relative(project.drift_report)})")
+        lines.append(
+            f"drift    {', '.join(drifted)} (see {project.relative(project.drift_report)})"
+        )
     return lines

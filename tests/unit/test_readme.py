@@ -27,7 +27,7 @@ CARD = {"model": "allconv", "parameters": 243210, "epochs": 10, "best_epoch": 8}
 
 def _cells(table: str) -> dict[str, str]:
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if "---" not in line]
-    return {name: value for name, value in rows}
+    return dict(rows)
 
 
 def test_the_table_says_what_the_reports_say() -> None:

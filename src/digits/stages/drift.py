@@ -1,4 +1,4 @@
-"""models/ + build → build/reference (the window) and reports/drift.json, a verdict on each batch."""
+"""models/ + build → build/reference (the window), reports/drift.json (a verdict a batch)."""
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,12 @@ from digits.stages._stage import main
 def drift(project: Project, params: Params) -> None:
     """Make the reference window from validation images, then check every batch against it."""
     recogniser = Recogniser.load(project.root)
-    val = [artifacts.read_array(project.splits / f"val-{name}.npy") for name in ("images", "labels")]
-    reference = detection.window(
-        recogniser, val[0], val[1], params.drift, params.ingest.ink_level
-    )
+    val = [
+        artifacts.read_array(project.splits / f"val-{name}.npy") for name in ("images", "labels")
+    ]
+    reference = detection.window(recogniser, val[0], val[1], params.drift, params.ingest.ink_level)
     artifacts.write_table(project.reference / detection.REFERENCE, reference)
-    detector = detection.DriftDetector(
-        recogniser, reference, params.drift, params.ingest.ink_level
-    )
+    detector = detection.DriftDetector(recogniser, reference, params.drift, params.ingest.ink_level)
     index = artifacts.read_table(project.ingested / "index.parquet")
     images = artifacts.read_array(project.ingested / "images.npy")
     batches = {}

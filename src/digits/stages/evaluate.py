@@ -1,4 +1,4 @@
-"""models/ + build/splits → reports/metrics.json, mistakes.csv and plots/: the test set is read here.
+"""models/ + build/splits → reports/metrics.json, mistakes.csv, plots/. The test set is read here.
 
 Nothing may be chosen by what comes out; what is chosen by is the val section.
 """
@@ -29,7 +29,9 @@ def evaluate(project: Project, params: Params) -> None:
     metrics = {"test": scores["test"], "val": _summary(scores["val"])}
     artifacts.write_json(project.metrics, metrics)
     artifacts.write_table(project.mistakes, wrong)
-    artifacts.write_table(project.evaluated / "predictions.csv", _predictions(labels, probabilities))
+    artifacts.write_table(
+        project.evaluated / "predictions.csv", _predictions(labels, probabilities)
+    )
     _draw(project, params.evaluate, scores["test"], card, (images, labels, probabilities, wrong))
     print(
         f"test: {scores['test']['errors']} of {scores['test']['n']:,} misread, "
@@ -38,7 +40,9 @@ def evaluate(project: Project, params: Params) -> None:
 
 
 def _summary(score: dict[str, Any]) -> dict[str, Any]:
-    return {key: score[key] for key in ("n", "errors", "accuracy", "f1", "loss", "calibration_error")}
+    return {
+        key: score[key] for key in ("n", "errors", "accuracy", "f1", "loss", "calibration_error")
+    }
 
 
 def _predictions(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:

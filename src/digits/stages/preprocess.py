@@ -9,7 +9,7 @@ from digits.stages._stage import main
 
 
 def preprocess(project: Project, params: Params) -> None:
-    """Split; measure mean and spread of the training pixels, which the network's first layer uses."""
+    """Split; measure mean and spread of the training pixels for the network's first layer."""
     index = artifacts.read_table(project.ingested / "index.parquet")
     images = artifacts.read_array(project.ingested / "images.npy")
     rows = splitting.split(index, params.preprocess)
@@ -19,7 +19,10 @@ def preprocess(project: Project, params: Params) -> None:
         artifacts.write_array(project.splits / f"{name}-labels.npy", labels)
         print(f"{name}: {len(chosen):,} images")
     pixels = images[rows.train]
-    scale = {"mean": round(float(pixels.mean()) / 255, 6), "std": round(float(pixels.std()) / 255, 6)}
+    scale = {
+        "mean": round(float(pixels.mean()) / 255, 6),
+        "std": round(float(pixels.std()) / 255, 6),
+    }
     artifacts.write_json(project.splits / "scale.json", scale)
 
 

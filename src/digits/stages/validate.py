@@ -11,10 +11,13 @@ def validate(project: Project, params: Params) -> None:
     """Check index and images; the report is written whether or not they pass."""
     index = artifacts.read_table(project.ingested / "index.parquet")
     images = artifacts.read_array(project.ingested / "images.npy")
-    report = expectations.validate(index, images, params.validate_, pages=project.html / "data-docs")
+    report = expectations.validate(
+        index, images, params.validate_, pages=project.html / "data-docs"
+    )
     artifacts.write_json(project.validation_report, report)
     broken = [e for e in report["expectations"] if not e["success"]]
-    print(f"{len(report['expectations']) - len(broken)} of {len(report['expectations'])} expectations hold")
+    count = len(report["expectations"])
+    print(f"{count - len(broken)} of {count} expectations hold")
     if broken:
         lines = "\n".join(f"  {expectations.describe(e)}" for e in broken)
         raise ValidationFailed(

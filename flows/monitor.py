@@ -1,0 +1,83 @@
+"""The monitor: what is new in the inbox, and is it still what the model was trained on?
+
+Its domain part, which knows nothing of Prefect, is `digits.monitoring`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+
+from digits import monitoring
+from digits.errors import DigitsError
+from digits.monitoring import Batch, Checked
+from digits.paths import Project
+
+if TYPE_CHECKING:
+    from digits.drift import DriftDetector
+
+
+@flow(name="digits-monitor", flow_run_name="monitor")
+def monitor(inbox: str = "build/inbox", quiet: float = 30) -> State[Any]:
+    """Check each new batch of handwriting in the inbox for drift.
+
+    Args:
+        inbox: the folder, relative to the project; each folder or file in it is a batch.
+        quiet: seconds for which nothing of a batch may change before it counts as complete.
+    """
+    project = Project.find()
+    folder = project.root / inbox
+    try:
+        batches = monitoring.new_batches(folder, monitoring.remembered(project), quiet)
+        if not batches:
+            return Completed(message=f"no new batches in {_described(project, folder)}")
+        detector = monitoring.load_detector(project)
+    except DigitsError as exc:
+        return Failed(message=str(exc))
+    return _monitor(project, batches, detector)
+
+
+def _monitor(project: Project, batches: list[Batch], detector: "DriftDetector") -> State[Any]:
+    states = [check(project, batch, detector, return_state=True) for batch in batches]
+    checked = [state.result() for state in states if state.is_completed()]
+    broken = [b.name for b, state in zip(batches, states, strict=True) if state.is_failed()]
+    if checked:
+        create_markdown_artifact(
+            key="digits-inbox",
+            markdown=monitoring.markdown(checked),
+            description=monitoring.headline(checked),
+        )
+    if broken:
+        told = f"; {monitoring.headline(checked)}" if checked else ""
+        return Failed(message=f"could not check {', '.join(broken)}: see its task's log{told}")
+    return Completed(message=monitoring.headline(checked))
+
+
+@task(name="check", task_run_name="{batch.name}", cache_policy=NO_CACHE)
+def check(project: Project, batch: Batch, detector: "DriftDetector") -> Checked:
+    """Check one batch, remember it, and tell the world if it drifted."""
+    checked = monitoring.check(project, batch, detector)
+    for file, reason in checked.refused:
+        get_run_logger().warning("refused %s: %s", file, reason)
+    get_run_logger().info(monitoring.sentence(checked))
+    if checked.result and checked.result.drift:
+        emit_event(
+            event="digits.drift",
+            resource={
+                "prefect.resource.id": f"digits.batch.{batch.name}",
+                "prefect.resource.name": batch.name,
+            },
+            payload=monitoring.payload(checked),
+        )
+    monitoring.remember(project, batch, checked)
+    return checked
+
+
+def _described(project: Project, folder: Path) -> str:
+    name = project.relative(folder)
+    return name if folder.is_dir() else f"{name}, which does not exist yet"

@@ -1,0 +1,128 @@
+"""A small project, real in every part: git, DVC, scikit-learn's digits, seconds of training."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from digits import artifacts, batches, glyphs, lifetime, mnist
+from digits.paths import Project
+
+REPOSITORY = Path(__file__).parent.parent
+BINARIES = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet() -> None:
+    """No tool phones home, and `python` in dvc.yaml is the one that runs the tests."""
+    os.environ.update(lifetime.QUIET)
+    os.environ["PATH"] = os.pathsep.join([str(BINARIES), os.environ["PATH"]])
+    os.environ.pop("PREFECT_API_URL", None)
+
+
+@pytest.fixture(scope="session")
+def real_digits() -> tuple[np.ndarray, np.ndarray]:
+    """1,797 real digits in MNIST's form: uint8 (n, 28, 28), and labels uint8 (n,)."""
+    entries = batches.uci_digits()
+    images = [glyphs.normalise(glyphs.decode(entry.picture)) for entry in entries]
+    return np.stack(images), np.array([entry.label for entry in entries], dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def _template(
+    tmp_path_factory: pytest.TempPathFactory, real_digits: tuple[np.ndarray, np.ndarray]
+) -> Path:
+    root = tmp_path_factory.mktemp("small") / "project"
+    root.mkdir()
+    shutil.copytree(
+        REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
+    for name in ("dvc.yaml", "prefect.yaml", ".gitignore"):
+        if (REPOSITORY / name).exists():
+            shutil.copy(REPOSITORY / name, root / name)
+    images, labels = real_digits
+    test = 397
+    write_mnist(root / "data" / "mnist", images, labels, test)
+    batches.write(root / "data" / "handwriting" / "uci-digits", batches.uci_digits()[:120])
+    write_params(root, len(images) - test, test)
+    run("git", "init", "-q", "-b", "main", cwd=root)
+    run("git", "config", "user.name", "Tester", cwd=root)
+    run("git", "config", "user.email", "tester@example.com", cwd=root)
+    run("dvc", "init", "-q", cwd=root)
+    run("dvc", "add", "-q", "data", cwd=root)
+    run("git", "add", "-A", cwd=root)
+    run("git", "commit", "-q", "-m", "A small project", cwd=root)
+    return root
+
+
+@pytest.fixture
+def small_project(_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of the small project, nothing run yet; the working directory is in it."""
+    root = tmp_path / "project"
+    shutil.copytree(_template, root, symlinks=True)
+    monkeypatch.chdir(root)
+    return Project(root)
+
+
+@pytest.fixture(scope="session")
+def _built_template(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("built") / "project"
+    shutil.copytree(_template, root, symlinks=True)
+    run("dvc", "repro", "-q", cwd=root)
+    run("git", "add", "-A", cwd=root)
+    run("git", "commit", "-q", "-m", "Results", cwd=root)
+    return root
+
+
+@pytest.fixture
+def built_project(
+    _built_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """A copy of the small project after `dvc repro`, committed; the working directory is in it."""
+    root = tmp_path / "project"
+    shutil.copytree(_built_template, root, symlinks=True)
+    monkeypatch.chdir(root)
+    return Project(root)
+
+
+def run(*command: str, cwd: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the environment that runs the tests."""
+    program = BINARIES / command[0]
+    found = str(program) if program.exists() else command[0]
+    done = subprocess.run(
+        [found, *command[1:]], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{command} exited with {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def write_mnist(folder: Path, images: np.ndarray, labels: np.ndarray, test: int) -> None:
+    """Write four IDX files; the last `test` images become the test set."""
+    for prefix, rows in (("train", slice(None, -test)), ("t10k", slice(-test, None))):
+        mnist.write_idx(folder / f"{prefix}-images-idx3-ubyte", images[rows])
+        mnist.write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels[rows])
+
+
+def write_params(root: Path, train: int, test: int) -> None:
+    """The repository's params.yaml, made small."""
+    document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    folder = root / "data" / "mnist"
+    document["fetch"]["sha256"] = {p.name: artifacts.sha256(p) for p in sorted(folder.iterdir())}
+    document["validate"] |= {"train_count": train, "test_count": test, "max_duplicate_share": 0.02}
+    document["preprocess"]["val_count"] = 200
+    document["train"] |= {"epochs": 2, "batch_size": 64}
+    document["drift"]["reference_count"] = 200
+    (root / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def set_param(project: Project, section: str, key: str, value: object) -> None:
+    """Change one value in a project's params.yaml."""
+    document = yaml.safe_load(project.params.read_text())
+    document[section][key] = value
+    project.params.write_text(yaml.safe_dump(document, sort_keys=False))

@@ -1,0 +1,142 @@
+"""Each stage on a few hundred real digits: what it leaves behind, and what it refuses."""
+
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import run, set_param
+
+from digits import artifacts, mnist
+from digits.paths import Project
+
+
+def stage(project: Project, name: str) -> "subprocess.CompletedProcess[str]":
+    return run("python", "-m", f"digits.stages.{name}", cwd=project.root, check=False)
+
+
+def test_ingest_keeps_every_image_and_says_where_it_comes_from(built_project: Project) -> None:
+    index = artifacts.read_table(built_project.ingested / "index.parquet")
+    images = artifacts.read_array(built_project.ingested / "images.npy")
+    assert images.shape == (1400 + 397 + 120, 28, 28)
+    assert index["split"].value_counts().to_dict() == {
+        "train": 1400,
+        "test": 397,
+        "handwriting": 120,
+    }
+    raw, labels = mnist.load(built_project.mnist, "test")
+    rows = index["split"].eq("test").to_numpy()
+    np.testing.assert_array_equal(images[rows], raw)
+    np.testing.assert_array_equal(index.loc[rows, "label"].to_numpy(int), labels)
+    assert set(index.loc[index["split"].eq("handwriting"), "batch"]) == {"uci-digits"}
+
+
+def test_ingest_refuses_a_file_that_is_not_the_pinned_one(small_project: Project) -> None:
+    path = small_project.mnist / "t10k-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00\x00")
+    done = stage(small_project, "ingest")
+    assert done.returncode == 2
+    assert "t10k-labels-idx1-ubyte" in done.stderr
+    assert "run 'digits fetch'" in done.stderr
+    assert not small_project.ingested.exists()
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("labels", "every label is a digit, 0–9: not so for 3 of"),
+        ("blank", "no image is blank: not so for 2 of"),
+        ("inverted", "ink is white on black"),
+        ("leak", "no image is both in train and in test: not so for 5 of"),
+        ("missing", "there are 1,400 training images: found 1399"),
+    ],
+)
+def test_validate_names_what_is_wrong(built_project: Project, harm: str, told: str) -> None:
+    index = artifacts.read_table(built_project.ingested / "index.parquet")
+    images = np.array(artifacts.read_array(built_project.ingested / "images.npy"))
+    if harm == "labels":
+        index.loc[:2, "label"] = 11
+    elif harm == "blank":
+        images[[4, 9]] = 0
+    elif harm == "inverted":
+        images = 255 - images
+        index["intensity"] = 1 - index["intensity"]
+    elif harm == "leak":
+        index.loc[:4, "sha256"] = index.loc[index["split"].eq("test"), "sha256"].to_numpy()[:5]
+    else:
+        index.loc[0, "split"] = "handwriting"
+    artifacts.write_table(built_project.ingested / "index.parquet", index)
+    artifacts.write_array(built_project.ingested / "images.npy", images)
+    done = stage(built_project, "validate")
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert artifacts.read_json(built_project.validation_report)["success"] is False
+
+
+def test_validation_report_depends_on_the_data_alone(built_project: Project) -> None:
+    before = built_project.validation_report.read_bytes()
+    assert stage(built_project, "validate").returncode == 0
+    assert built_project.validation_report.read_bytes() == before
+    assert (built_project.html / "data-docs" / "index.html").is_file()
+
+
+def test_preprocess_parts_the_images_without_a_copy_in_two_splits(built_project: Project) -> None:
+    splits = {
+        name: artifacts.read_array(built_project.splits / f"{name}-images.npy")
+        for name in ("train", "val", "test")
+    }
+    assert len(splits["val"]) >= 200
+    assert len(splits["test"]) == 397
+    seen = {name: {image.tobytes() for image in images} for name, images in splits.items()}
+    assert not seen["train"] & seen["val"]
+    assert not seen["train"] & seen["test"]
+    assert not seen["val"] & seen["test"]
+    labels = artifacts.read_array(built_project.splits / "val-labels.npy")
+    assert np.bincount(labels, minlength=10).min() >= 17  # of 20: stratified
+
+
+def test_preprocess_learns_from_a_batch_that_is_named(built_project: Project) -> None:
+    set_param(built_project, "preprocess", "train_batches", ["uci-digits", "nobody"])
+    done = stage(built_project, "preprocess")
+    assert done.returncode == 2
+    assert "'nobody'; known: uci-digits" in done.stderr
+
+
+def test_train_pins_its_weights_and_evaluate_refuses_others(built_project: Project) -> None:
+    weights = built_project.models / "digits.weights.h5"
+    card = artifacts.read_json(built_project.model_card)
+    assert card["weights"] == {"models/digits.weights.h5": artifacts.sha256(weights)}
+    weights.write_bytes(weights.read_bytes() + b"\x00")
+    done = stage(built_project, "evaluate")
+    assert done.returncode == 2
+    assert card["weights"]["models/digits.weights.h5"] in done.stderr
+    assert "not opened" in done.stderr
+
+
+def test_train_with_an_unknown_model_names_those_that_are_known(built_project: Project) -> None:
+    set_param(built_project, "train", "model", "resnet9000")
+    done = stage(built_project, "train")
+    assert done.returncode == 2
+    assert "'resnet9000'; known: allconv" in done.stderr
+
+
+def test_metrics_are_those_of_the_predictions(built_project: Project) -> None:
+    import pandas as pd
+
+    table = pd.read_csv(built_project.evaluated / "predictions.csv")
+    test = artifacts.read_json(built_project.metrics)["test"]
+    right = int((table["actual"] == table["predicted"]).sum())
+    assert test["accuracy"] == pytest.approx(right / 397, abs=1e-6)
+    assert test["errors"] == 397 - right
+    assert sum(map(sum, test["confusion"])) == 397
+    mistakes = pd.read_csv(built_project.mistakes)
+    assert len(mistakes) == test["errors"]
+    low, high = test["accuracy_interval"]
+    assert low < test["accuracy"] < high
+
+
+def test_drift_judges_every_batch(built_project: Project) -> None:
+    (batch,) = artifacts.read_json(built_project.drift_report)["batches"].values()
+    assert batch["n"] == 120
+    assert 0 <= batch["p_value"] <= 1
+    assert {"ink", "slant", "noise", "doubt", "embedding 1", "digit"} <= set(batch["tests"])
+    assert (built_project.html / "drift" / "uci-digits.html").stat().st_size > 100_000
