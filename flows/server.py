@@ -87,7 +87,7 @@ def _start(project: Project, url: str) -> None:
     _begin(project, "server", ["server", "start", "--host", host, "--port", port], environment)
     _wait(project, "server", lambda: httpx.get(f"{url}/api/health").json() is True)
     click.echo("Starting the worker…")
-    worker = ["worker", "start", "--name", POOL, "--pool", POOL, "--type", "process"]
+    worker = ["worker", "start", "--name", f"{POOL}-{port}", "--pool", POOL, "--type", "process"]
     since = datetime.now(UTC)
     _begin(project, "worker", worker, environment)
     _wait(project, "worker", lambda: _worker_reports(url, since))

@@ -6,12 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import yaml
 
 from digits import artifacts, batches, glyphs, lifetime, mnist
 from digits.paths import Project
+
+# a busy machine is no reason to fail
+hypothesis.settings.register_profile("digits", deadline=None)
+hypothesis.settings.load_profile("digits")
 
 REPOSITORY = Path(__file__).parent.parent
 BINARIES = Path(sys.executable).parent

@@ -49,7 +49,8 @@ def _allconv(x: "keras.KerasTensor") -> "keras.KerasTensor":
     x = _convolution(x, 64, strides=2)
     x = _convolution(x, 128, padding="valid")
     x = _convolution(x, 128, padding="valid")
-    return keras.layers.GlobalMaxPooling2D(name="embedding")(x)
+    x = keras.layers.GlobalMaxPooling2D(name="embedding")(x)
+    return keras.layers.Dropout(0.3)(x)
 
 
 def _convolution(
@@ -63,7 +64,7 @@ def _convolution(
     import keras
 
     x = keras.layers.Conv2D(filters, kernel, strides=strides, padding=padding, use_bias=False)(x)
-    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = keras.layers.BatchNormalization(momentum=0.97)(x)
     return keras.layers.ReLU()(x)
 
 

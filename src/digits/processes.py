@@ -51,6 +51,8 @@ def run(
         start_new_session=True,
     )
     tail: deque[str] = deque(maxlen=_TAIL)
+    # what the command left behind would hold the pipe open, and this call with it
+    threading.Thread(target=_end_with_leader, args=(process,), daemon=True).start()
     try:
         assert process.stdout is not None
         for line in process.stdout:
@@ -110,6 +112,11 @@ def sigterm_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _end_with_leader(process: "subprocess.Popen[Any]") -> None:
+    process.wait()
+    _signal_group(process.pid, signal.SIGKILL)
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,16 +1,20 @@
 """The project's own Prefect: where it keeps its state, what runs of it, how it begins and ends."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from digits import artifacts, lifetime
 from digits.errors import DataError
 from digits.paths import Project
+
+if TYPE_CHECKING:
+    import psutil
 
 _NAMES = ("server", "worker")  # in the order in which they start
 HEARTBEAT = 30  # s between two signs of life of a flow run
@@ -127,23 +131,35 @@ def end(project: Project) -> list[str]:
 
 
 def _end_family(pid: int) -> None:
-    """SIGTERM to a process, time to tidy up, then SIGKILL to all that is left of its family.
+    """End a service; before it the flow runs that it started, so that they can report their end.
 
-    The worker's flow runs lead process groups of their own, so a signal to its group is not enough.
+    Those lead process groups of their own: a signal to the service's group wouldn't reach them.
     """
     import psutil
 
-    parent = psutil.Process(pid)
-    family = [*reversed(parent.children(recursive=True)), parent]
-    parent.terminate()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        _end(parent.children())
+        _end([parent])
+
+
+def _end(processes: "Sequence[psutil.Process]") -> None:
+    """SIGTERM, time to tidy up, then SIGKILL to what is left of them and their children."""
+    import psutil
+
+    family = [*processes]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family += process.children(recursive=True)
+            process.terminate()
     if not _gone(family, _GRACE):
         for process in family:
-            if process.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         _gone(family, _GRACE)
 
 
-def _gone(family: Sequence[Any], seconds: float) -> bool:
+def _gone(family: "Sequence[psutil.Process]", seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while any(process.is_running() and lifetime.alive(process.pid) for process in family):
         if time.monotonic() > deadline:

@@ -95,7 +95,6 @@ def train(
 
 def make_deterministic(seed: int) -> None:
     """Make everything that TensorFlow and Keras do from here on repeatable."""
-    _keep_memory()
     import keras
     import tensorflow as tf
 
@@ -103,11 +102,12 @@ def make_deterministic(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let glibc keep freed memory instead of handing it back to the system after every step.
 
     TensorFlow's threads free and ask for the same megabytes at each step; the page faults of that
-    took a third of the training time (5.0 million of them, 0.15 million with this).
+    took a third of the training time (5.0 million of them, 0.15 million with this). To be called
+    before TensorFlow is imported, as its threads pick their share of memory when they start.
     """
     import ctypes
 

@@ -15,6 +15,7 @@ WEIGHTS = "digits.weights.h5"  # byte-identical for equal weights, which .keras 
 
 def train(project: Project, params: Params) -> None:
     """Train; write the weights and a card that says what they are and pins their SHA-256."""
+    training.keep_memory()
     scale = artifacts.read_json(project.splits / "scale.json")
     trained = training.train(
         _read(project, "train"),

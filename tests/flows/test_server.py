@@ -1,0 +1,100 @@
+"""`make server` and `make stop`: everything comes up, on loopback, and nothing is left."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+from serving import ask, edit_deployment, free_port, pids, server, serving
+
+from digits import artifacts, lifetime, services
+from digits.paths import Project
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def project(small_project: Project) -> Iterator[Project]:
+    with serving(small_project):
+        yield small_project
+
+
+def test_starts_once_serves_and_stops(project: Project) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    started = server(project, "start", "--port", str(port))
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert url in started.stdout
+    assert "make stop" in started.stdout
+    before = pids(project)
+
+    page = httpx.get(url, follow_redirects=True)
+    assert page.status_code == 200
+    assert "text/html" in page.headers["content-type"]
+    assert httpx.get(f"{url}/api/health").json() is True
+    assert _listens_on(before["server"]) == {("127.0.0.1", port)}
+    assert {d["name"]: d["work_pool_name"] for d in ask(url, "deployments")} == {
+        "train": "digits",
+        "monitor": "digits",
+    }
+    assert services.environment(project)["PREFECT_API_URL"] == f"{url}/api"
+
+    again = server(project, "start")
+    assert (again.returncode, "Already running" in again.stdout) == (0, True)
+    assert pids(project) == before
+
+    stopped = server(project, "stop")
+    assert (stopped.returncode, stopped.stdout) == (0, "Stopped: worker, server.\n")
+    assert not any(map(lifetime.alive, before.values()))
+    assert server(project, "status").returncode == 1
+    assert "Nothing is running" in server(project, "stop").stdout
+
+
+def test_a_start_that_fails_leaves_nothing(project: Project) -> None:
+    edit_deployment(project, "train", entrypoint="flows/gone.py:pipeline")
+    port = free_port()
+    started = server(project, "start", "--port", str(port))
+    assert started.returncode == 2
+    assert "build/state/logs/deploy.log" in started.stderr
+    assert "gone.py" in (project.state / "logs" / "deploy.log").read_text()
+    assert services.running(project) is None
+    assert pids(project) == {}
+    with pytest.raises(httpx.ConnectError, match="refused"):
+        httpx.get(f"http://127.0.0.1:{port}")
+
+
+def test_a_taken_port_is_named(project: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        started = server(project, "start", "--port", str(port))
+    assert started.returncode == 2
+    assert f"port {port} of 127.0.0.1 is taken" in started.stderr
+
+
+def test_stop_spares_a_stranger_with_an_old_pid(project: Project) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        recorded = {"server": stranger.pid, "url": "http://127.0.0.1:1"}
+        commands = {"server": [sys.executable, "-m", "prefect", "server", "start"]}
+        artifacts.write_json(services.state_file(project), {**recorded, "commands": commands})
+        assert services.running(project) is None
+        assert "Nothing is running" in server(project, "stop").stdout
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def _listens_on(pid: int) -> set[tuple[str, int]]:
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in family
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
