@@ -13,6 +13,7 @@ import pandas as pd
 from digits.params import Validate
 
 _EXAMPLES = 5
+_MAX_INTENSITY = 0.5  # 0–1, of one image of a batch; MNIST's fullest has 0.4
 _COLUMNS = ("id", "split", "source", "batch", "label", "writer", "sha256")
 _DIGITS = list(range(10))
 
@@ -44,11 +45,26 @@ def validate(
     return {"success": all(row["success"] for row in results), "expectations": results}
 
 
+def validate_batch(index: pd.DataFrame, images: np.ndarray) -> dict[str, Any]:
+    """Check a batch of new handwriting, before it becomes part of the data.
+
+    Args:
+        index: a row an image: `id`, `sha256` of the glyph, and where known `label` (whole number)
+            and `in_test` (whether MNIST's test set holds the same glyph).
+        images: uint8 `(n, 28, 28)`.
+
+    Returns:
+        As `validate`.
+    """
+    results = [row for suite in _run([_batch_suite(index, images)], None) for row in suite]
+    return {"success": all(row["success"] for row in results), "expectations": results}
+
+
 def describe(row: dict[str, Any]) -> str:
     """A broken expectation in one line: which, how many, examples."""
     text = f"{row['suite']}: {row['says']}"
     if row.get("unexpected_count"):
-        examples = ", ".join(map(str, row["examples"]))
+        examples = ", ".join(map(_example, row["examples"]))
         return (
             f"{text}: not so for {row['unexpected_count']:,} of {row['checked']:,}, e.g. {examples}"
         )
@@ -236,6 +252,46 @@ def _copy_suite(index: pd.DataFrame, params: Validate) -> Suite:
     return "copies", table, expectations
 
 
+def _batch_suite(index: pd.DataFrame, images: np.ndarray) -> Suite:
+    import great_expectations.expectations as gxe
+
+    flat = images.reshape(len(images), -1)
+    table = index.assign(
+        brightest=flat.max(axis=1).astype(int),
+        intensity=flat.mean(axis=1) / 255,
+        copy=index["sha256"].duplicated(),
+    )
+    expectations = [
+        gxe.ExpectColumnValuesToBeBetween(
+            column="brightest", min_value=128, max_value=255, meta=_says("no image is blank")
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="intensity",
+            min_value=0,
+            max_value=_MAX_INTENSITY,
+            meta=_says(f"ink is white on black: mean intensity at most {_MAX_INTENSITY}"),
+        ),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="copy", value_set=[False], meta=_says("no image is an exact copy of another")
+        ),
+    ]
+    if "label" in table:
+        expectations.append(
+            gxe.ExpectColumnValuesToBeInSet(
+                column="label", value_set=_DIGITS, meta=_says("every label is a digit, 0–9")
+            )
+        )
+    if "in_test" in table:
+        expectations.append(
+            gxe.ExpectColumnValuesToBeInSet(
+                column="in_test",
+                value_set=[False],
+                meta=_says("no image is one of MNIST's test images"),
+            )
+        )
+    return "batch", table, expectations
+
+
 def _says(text: str) -> dict[str, str]:
     return {"says": text}
 
@@ -315,6 +371,14 @@ def _row(suite: str, result: Any) -> dict[str, Any]:
 def _examples(values: dict[str, Any]) -> list[Any]:
     indices = values.get("partial_unexpected_index_list")
     return (indices or values.get("partial_unexpected_list") or [])[:_EXAMPLES]
+
+
+def _example(value: Any) -> str:
+    """A value, or of a row that has an id: the id, and the value unless that is just a flag."""
+    if not isinstance(value, dict) or "id" not in value:
+        return str(value)
+    values = [str(v) for k, v in value.items() if k != "id" and not isinstance(v, bool)]
+    return f"{value['id']} ({', '.join(values)})" if values else str(value["id"])
 
 
 def _plain(value: Any) -> Any:

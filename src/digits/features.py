@@ -54,7 +54,8 @@ def _extent(occupied: np.ndarray) -> np.ndarray:
 def _slant(values: np.ndarray) -> np.ndarray:
     """Shear of the ink's second moments: -μ11 / μ02 (deslanting, LeCun et al. 1998)."""
     _n, height, width = values.shape
-    y, x = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
+    # from the middle, so that squares stay small: float32 has seven digits
+    y, x = (np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in (height, width))
     total = np.maximum(values.sum(axis=(1, 2)), 1e-6)
     rows, columns = values.sum(axis=2), values.sum(axis=1)
     mean_y, mean_x = rows @ y / total, columns @ x / total

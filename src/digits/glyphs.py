@@ -3,14 +3,21 @@
 MNIST's form (LeCun et al. 1998): uint8 28 × 28, white ink on black, the ink's longer side 20 px,
 its centre of mass in the middle. Pictures come from outside and are taken for hostile: bytes and
 pixels are capped before anything is decoded, and only named formats are.
+
+How ink is found: the paper's brightness is estimated and taken off, ruling that crosses the whole
+picture is removed, strokes are what stands out clearly and what hangs together with that, and of
+several parts those stay that belong to the most likely one.
 """
 
 import io
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 
 from digits.errors import PictureError
+
+Box = tuple[int, int, int, int]
 
 SIZE = 28  # px, the side of a glyph
 INK_SIDE = 20  # px, the ink's longer side
@@ -31,11 +38,52 @@ SUFFIXES = (
 MAX_BYTES = 20 << 20
 MAX_PIXELS = 40_000_000  # a 40-megapixel photo
 _WORKING_SIDE = 400  # px; larger pictures are reduced to this first, glyphs need no more
+_PHOTO_SIDE = 100  # px; smaller pictures are taken as they are: no uneven light, no ruling
+_PAPER_SIDE = 64  # px, about, of the shorter side where the paper's brightness is estimated
+_FINE_SIDE = 60  # px; ink is brought to at least this before its outline is drawn
+_ORIENTATION = 0x0112  # the EXIF tag of how a camera was held
 _MIN_CONTRAST = 12  # grey levels between ink and paper, below which a picture is blank
+_NOISE_FACTOR = 6  # ink stands out from the paper's own spread by this much
+_STRONG, _WEAK = 0.5, 0.3  # shares of the ink's darkness: what is ink, what is if next to ink
+_LEAST_PART = 0.04  # of the main part's clear ink; less is a speck
+_REACH = 0.35  # of the digit's longer side: how far off a part may be
+_AT_EDGE = 0.25  # what ink counts in a part that the picture's edge cuts: perhaps another's
+_THIN, _THICK = 2.2, 4.0  # px; MNIST's stroke widths by `_thickness`: 30th, 95th percentile
+_UNSEEN = 0.25  # px on each side of a stroke, not worth correcting
+_FRINGE = 0.1  # ink from here on counts for the 20 px
+
+
+@dataclass(frozen=True)
+class Glyph:
+    """One digit in MNIST's form, and where it was.
+
+    Attributes:
+        image: uint8 `(28, 28)`.
+        box: of the ink in the picture it came from, in px: left, top, right, bottom; right and
+            bottom are the first column and row without ink.
+    """
+
+    image: np.ndarray
+    box: Box
+
+
+def read(data: bytes, name: str = "picture") -> Glyph:
+    """The digit in a picture file; its box is in pixels of the picture as seen upright.
+
+    Args:
+        data: the file's bytes.
+        name: what the picture is called in errors.
+
+    Raises:
+        PictureError: too large, of no known format, damaged, or without ink.
+    """
+    grey, (width, height) = _open(data, name)
+    glyph = extract(grey, name)
+    return Glyph(glyph.image, _scaled(glyph.box, width / grey.shape[1], height / grey.shape[0]))
 
 
 def decode(data: bytes, name: str = "picture") -> np.ndarray:
-    """Decode a picture to grey.
+    """Decode a picture to grey, upright; large JPEGs are decoded at a fraction of their size.
 
     Args:
         data: the file's bytes.
@@ -47,24 +95,7 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
     Raises:
         PictureError: too large, of no known format, or damaged.
     """
-    from PIL import Image, ImageOps
-
-    if len(data) > MAX_BYTES:
-        raise PictureError(f"{name}: {len(data):,} bytes, at most {MAX_BYTES:,} are read")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # PIL warns of damage and of decompression bombs
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image.size, name)
-                image.draft("L", (_WORKING_SIDE, _WORKING_SIDE))
-                return _grey(ImageOps.exif_transpose(image))
-    except PictureError:
-        raise
-    except Exception as exc:  # PIL raises nearly anything on damaged files
-        reason = "no picture in a format that is read" if _unknown(exc) else f"damaged ({exc})"
-        raise PictureError(
-            f"{name}: {reason}; expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        ) from exc
+    return _open(data, name)[0]
 
 
 def normalise(grey: np.ndarray, name: str = "picture") -> np.ndarray:
@@ -80,36 +111,76 @@ def normalise(grey: np.ndarray, name: str = "picture") -> np.ndarray:
     Raises:
         PictureError: the picture holds no ink.
     """
+    return extract(grey, name).image
+
+
+def extract(grey: np.ndarray, name: str = "picture") -> Glyph:
+    """As `normalise`, with the box of the ink in pixels of `grey`.
+
+    Raises:
+        PictureError: the picture holds no ink.
+    """
     if grey.ndim != 2 or grey.dtype != np.uint8:
         raise PictureError(f"{name}: expected uint8 (height, width), got {grey.dtype} {grey.shape}")
-    if is_glyph(grey):
-        return grey
-    ink = _ink(_reduced(grey))
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not len(rows):
+    for image in (grey, 255 - grey) if grey.shape == (SIZE, SIZE) else ():
+        if is_glyph(image):
+            return Glyph(image, _box(image > 0))
+    reduced = _reduced(grey)
+    ink = _ink(reduced)
+    if not ink.any():
         raise PictureError(
             f"{name}: no ink found; expected one digit that stands out from its paper"
         )
-    box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _centred(_fitted(box))
+    box = _box(ink > 0)
+    left, top, right, bottom = box
+    image = _centred(_fitted(ink[top:bottom, left:right]))
+    scale = grey.shape[1] / reduced.shape[1], grey.shape[0] / reduced.shape[0]
+    return Glyph(image, _scaled(box, *scale))
 
 
 def is_glyph(grey: np.ndarray) -> bool:
     """Whether a picture is in MNIST's form already: size, polarity, framing and centre."""
     if grey.shape != (SIZE, SIZE) or grey.max(initial=0) < 128:
         return False
-    rows, columns = np.flatnonzero(grey.any(axis=1)), np.flatnonzero(grey.any(axis=0))
-    longer = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    middle = (SIZE - 1) / 2
-    return abs(int(longer) - INK_SIDE) <= 1 and all(
-        abs(centre - middle) <= 1.5 for centre in _centre_of_mass(grey)
-    )
+    left, top, right, bottom = _box(grey > 0)
+    if abs(max(right - left, bottom - top) - INK_SIDE) > 1:
+        return False
+    placed = _place(grey[top:bottom, left:right])
+    return max(abs(placed[0] - top), abs(placed[1] - left)) <= 1.5
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+# files
+
+
+def _open(data: bytes, name: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """Grey pixels, perhaps fewer than the file has, and the upright file's width and height."""
+    from PIL import Image, ImageOps
+
+    if len(data) > MAX_BYTES:
+        raise PictureError(f"{name}: {len(data):,} bytes, at most {MAX_BYTES:,} are read")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # PIL warns of damage and of decompression bombs
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                size = _checked_size(image.size, name)
+                on_its_side = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+                image.draft("L", (_WORKING_SIDE, _WORKING_SIDE))
+                grey = _grey(ImageOps.exif_transpose(image))
+                return grey, size[::-1] if on_its_side else size
+    except PictureError:
+        raise
+    except Exception as exc:  # PIL raises nearly anything on damaged files
+        reason = "no picture in a format that is read" if _unknown(exc) else f"damaged ({exc})"
+        raise PictureError(
+            f"{name}: {reason}; expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        ) from exc
+
+
+def _checked_size(size: tuple[int, int], name: str) -> tuple[int, int]:
     width, height = size
     if not 0 < width * height <= MAX_PIXELS:
         raise PictureError(f"{name}: {width} × {height} pixels, at most {MAX_PIXELS:,} are read")
+    return size
 
 
 def _unknown(error: Exception) -> bool:
@@ -142,47 +213,156 @@ def _reduced(grey: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(grey).reduce(factor)) if factor > 1 else grey
 
 
+# ink
+
+
 def _ink(grey: np.ndarray) -> np.ndarray:
     """How much ink is on each pixel: float 0–1, 0 where there is paper."""
     from scipy import ndimage
 
-    values = ndimage.median_filter(grey, 3) if min(grey.shape) > 100 else grey
-    values = values.astype(np.float64)
-    if _background(values) > _otsu(values):
-        values = 255 - values
-    window = max(3, round(0.4 * min(values.shape)))
-    if min(values.shape) > 2 * SIZE:  # a photo: paper is unevenly lit
-        paper = ndimage.grey_opening(values, size=(window, window), mode="nearest")
-        values = values - ndimage.gaussian_filter(paper, window / 4)
-    values -= np.median(_border(values))
-    strongest = np.percentile(values[values > values.max() / 2], 50) if values.max() > 0 else 0
-    if strongest < _MIN_CONTRAST:
+    photo = max(grey.shape) > _PHOTO_SIDE
+    values = _above_paper(grey) if photo else _above_border(grey)
+    strongest = _strength(values)
+    noise = 1.4826 * float(np.median(np.abs(values - np.median(values)))) if photo else 0.0
+    if strongest < max(_MIN_CONTRAST, _NOISE_FACTOR * noise):
         return np.zeros_like(values)
-    threshold = min(_otsu(values), 0.5 * strongest)
-    keep = _without_specks(values > threshold)
-    faint = 0.25 * threshold
-    ink = np.clip((values - faint) / (strongest - faint), 0, 1)
-    return np.where(ndimage.binary_dilation(keep, np.ones((3, 3))), ink, 0)
+    weak = values > max(_WEAK * strongest, 3 * noise)
+    if photo:
+        weak = _without_ruling(weak, values)
+    kept = _digit(weak, values > _STRONG * strongest)
+    faint = 0.1 * strongest
+    ink = np.clip((values - faint) / (0.9 * strongest - faint), 0, 1)
+    return np.where(ndimage.binary_dilation(kept, np.ones((3, 3))), ink, 0)
 
 
-def _without_specks(mask: np.ndarray) -> np.ndarray:
-    """The parts of a mask that are at least a twentieth of its largest part."""
+def _strength(values: np.ndarray) -> float:
+    """What ink is worth above paper: the middle of the clearly brightest pixels."""
+    highest = float(values.max(initial=0))
+    return float(np.median(values[values > highest / 2])) if highest > 0 else 0.0
+
+
+def _above_border(grey: np.ndarray) -> np.ndarray:
+    """Small pictures: ink as grey levels above the border, which is mostly paper."""
+    values = grey.astype(np.float32)
+    if np.median(_border(values)) > _otsu(values):
+        values = 255 - values
+    return values - np.median(_border(values))
+
+
+def _above_paper(grey: np.ndarray) -> np.ndarray:
+    """Photos: ink as grey levels above unevenly lit paper; in shadow both are darker."""
+    small = _small(grey)
+    if _is_dark_on_light(small):
+        paper = 255 - _paper(255 - small, grey.shape)
+        values = (paper - grey) * (255 / np.maximum(paper, 50))
+    else:
+        values = grey - _paper(small, grey.shape)
+    return values - np.median(values)
+
+
+def _is_dark_on_light(small: np.ndarray) -> bool:
+    """Ink is what differs strongly, on few pixels, from the middle of its surroundings."""
     from scipy import ndimage
 
-    parts, count = ndimage.label(mask, np.ones((3, 3)))
-    if count <= 1:
+    window = _window(small)
+    middle = ndimage.median_filter(small, (window, 1), mode="nearest")
+    middle = ndimage.median_filter(middle, (1, window), mode="nearest")
+    return float(((small - middle) ** 3).sum()) < 0
+
+
+def _small(grey: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    factor = max(1, round(min(grey.shape) / _PAPER_SIDE))
+    return np.asarray(Image.fromarray(grey).reduce(factor), dtype=np.float32)
+
+
+def _window(small: np.ndarray) -> int:
+    """Wider than any stroke, narrower than most shadows."""
+    return max(3, round(0.4 * min(small.shape)))
+
+
+def _paper(small: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The ground under bright strokes: what is left when everything narrow is taken away."""
+    from PIL import Image
+    from scipy import ndimage
+
+    window = _window(small)
+    ground = ndimage.grey_opening(small, size=(window, window), mode="nearest")
+    ground = ndimage.maximum_filter(ground, 3, mode="nearest")  # no false ink along shadows
+    ground = ndimage.gaussian_filter(ground, 1, mode="nearest")
+    picture = Image.fromarray(ground)
+    return np.asarray(picture.resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _without_ruling(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A mask without thin or faint lines that run from one edge of the picture to the other."""
+    lines = _lines(mask) | _lines(mask.T).T
+    rest = mask & ~lines
+    if not lines.any() or not rest.any():
         return mask
-    sizes = np.bincount(parts.ravel())[1:]
-    kept = np.flatnonzero(sizes >= 0.05 * sizes.max()) + 1
-    return np.isin(parts, kept)
+    thinner = _thickness(lines) < 0.6 * _thickness(rest)
+    fainter = values[lines].mean() < 0.75 * values[rest].mean()
+    return rest if thinner or fainter else mask
+
+
+def _lines(mask: np.ndarray) -> np.ndarray:
+    """Lines from the left to the right edge, which may lean a little, without what crosses them."""
+    from scipy import ndimage
+
+    height, width = mask.shape
+    run = np.ones((1, max(3, width // 8)))
+    long = ndimage.binary_opening(ndimage.binary_dilation(mask, np.ones((3, 1))), run) & mask
+    parts, _ = ndimage.label(long, np.ones((3, 3)))
+    edge = max(2, width // 50)
+    across = [
+        number
+        for number, (_, columns) in enumerate(ndimage.find_objects(parts), 1)
+        if columns.start <= edge and columns.stop >= width - edge
+    ]
+    if not across:
+        return np.zeros_like(mask)
+    thick = 2 * max(3, round(0.02 * height))
+    return np.isin(parts, across) & ~ndimage.binary_opening(mask, np.ones((thick, 1)))
+
+
+def _digit(weak: np.ndarray, strong: np.ndarray) -> np.ndarray:
+    """Of a mask's parts, those that hold clear ink and belong to the most likely digit."""
+    from scipy import ndimage
+
+    parts, count = ndimage.label(weak, np.ones((3, 3)))
+    if count <= 1:
+        return weak
+    sizes = np.bincount(parts[strong], minlength=count + 1)[1:]
+    boxes = ndimage.find_objects(parts)
+    at_edge = np.array([_touches_edge(box, weak.shape) for box in boxes])
+    main = int(np.argmax(np.where(at_edge, _AT_EDGE, 1.0) * sizes))
+    likely = (sizes >= _LEAST_PART * sizes[main]) & (at_edge[main] | ~at_edge)
+    kept, union = {main}, boxes[main]
+    for part in sorted(np.flatnonzero(likely), key=lambda part: _gap(boxes[part], boxes[main])):
+        if _gap(boxes[part], union) <= _REACH * max(s.stop - s.start for s in union):
+            kept.add(int(part))
+            union = _union(union, boxes[part])
+    return np.isin(parts, [part + 1 for part in kept])
+
+
+def _union(one: tuple[slice, ...], other: tuple[slice, ...]) -> tuple[slice, ...]:
+    return tuple(
+        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _touches_edge(box: tuple[slice, ...], shape: tuple[int, ...]) -> bool:
+    return any(s.start == 0 or s.stop == side for s, side in zip(box, shape, strict=True))
+
+
+def _gap(one: tuple[slice, ...], other: tuple[slice, ...]) -> int:
+    """The larger of the distances of two boxes along the two axes, 0 where they overlap."""
+    return max(max(a.start - b.stop, b.start - a.stop, 0) for a, b in zip(one, other, strict=True))
 
 
 def _border(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
-
-
-def _background(values: np.ndarray) -> float:
-    return float(np.median(_border(values)))
 
 
 def _otsu(values: np.ndarray) -> float:
@@ -197,32 +377,89 @@ def _otsu(values: np.ndarray) -> float:
     return float(centres[int(np.argmax(np.nan_to_num(spread)))])
 
 
+# form
+
+
 def _fitted(ink: np.ndarray) -> np.ndarray:
-    """Scale so that the longer side is 20 px; float 0–255."""
+    """Scale so that the longer side is 20 px and strokes are as wide as MNIST's; float 0–255."""
     from PIL import Image
 
-    factor = INK_SIDE / max(ink.shape)
-    height, width = (max(1, round(side * factor)) for side in ink.shape)
-    scaled = Image.fromarray(ink.astype(np.float32)).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
-    values = np.clip(np.asarray(scaled, dtype=np.float64), 0, None)
+    fine = _with_usual_strokes(_fine(ink))
+    left, top, right, bottom = _box(fine > _FRINGE)
+    factor = INK_SIDE / max(bottom - top, right - left)
+    size = max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor))
+    picture = Image.fromarray(fine[top:bottom, left:right])
+    values = np.asarray(picture.resize(size, Image.Resampling.BOX), dtype=np.float64)
     return np.clip(values * (255 / max(np.percentile(values, 95), 1e-9)), 0, 255)
+
+
+def _fine(ink: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    factor = _FINE_SIDE / max(ink.shape)
+    padded = np.pad(ink, 1).astype(np.float32)
+    if factor <= 1:
+        return padded
+    height, width = (round(side * factor) for side in padded.shape)
+    scaled = Image.fromarray(padded).resize((width, height), Image.Resampling.BICUBIC)
+    return np.clip(np.asarray(scaled), 0, 1)
+
+
+def _with_usual_strokes(fine: np.ndarray) -> np.ndarray:
+    """Thin strokes thickened and thick ones thinned, to what is usual in MNIST."""
+    from scipy import ndimage
+
+    mask = fine > 0.5
+    if not mask.any():
+        return fine
+    pixel = max(mask.shape) / INK_SIDE
+    width = _thickness(mask)
+    missing, excess = (_THIN * pixel - width) / 2, (width - _THICK * pixel) / 2
+    if missing > _UNSEEN:
+        distance = ndimage.distance_transform_edt(~np.pad(mask, int(missing) + 2))
+        fine = np.clip(missing + 0.5 - distance, 0, 1).astype(np.float32)
+    elif excess > _UNSEEN:
+        thinned = np.clip(ndimage.distance_transform_edt(mask) - excess, 0, 1)
+        fine = thinned.astype(np.float32) if (thinned > 0.5).any() else fine
+    return fine
+
+
+def _thickness(mask: np.ndarray) -> float:
+    """Mean stroke width in px: twice area over outline, by Crofton's formula π/4."""
+    padded = np.pad(mask, 1)
+    outline = (padded[1:] != padded[:-1]).sum() + (padded[:, 1:] != padded[:, :-1]).sum()
+    return 2 * float(mask.sum()) / max(float(outline) * np.pi / 4, 1.0)
 
 
 def _centred(ink: np.ndarray) -> np.ndarray:
     """Lay on a black 28 × 28 ground with the centre of mass in the middle."""
-    height, width = ink.shape
-    y, x = _centre_of_mass(ink)
-    top = int(np.clip(round((SIZE - 1) / 2 - y), 0, SIZE - height))
-    left = int(np.clip(round((SIZE - 1) / 2 - x), 0, SIZE - width))
+    top, left = map(round, _place(ink))
     glyph = np.zeros((SIZE, SIZE), dtype=np.uint8)
-    glyph[top : top + height, left : left + width] = ink.round().astype(np.uint8)
+    glyph[top : top + ink.shape[0], left : left + ink.shape[1]] = ink.round().astype(np.uint8)
     return glyph
 
 
-def _centre_of_mass(values: np.ndarray) -> tuple[float, float]:
-    total = max(float(values.sum(dtype=np.float64)), 1e-9)
-    y = float(values.sum(axis=1, dtype=np.float64) @ np.arange(values.shape[0])) / total
-    x = float(values.sum(axis=0, dtype=np.float64) @ np.arange(values.shape[1])) / total
-    return y, x
+def _place(ink: np.ndarray) -> tuple[float, float]:
+    """Top and left at which the ink's centre of mass is in the middle, as far as there is room."""
+    total = max(float(ink.sum(dtype=np.float64)), 1e-9)
+    y, x = (
+        float(ink.sum(axis=1 - axis, dtype=np.float64) @ np.arange(ink.shape[axis])) / total
+        for axis in (0, 1)
+    )
+    middle = (SIZE - 1) / 2
+    return (
+        min(max(middle - y, 0.0), float(SIZE - ink.shape[0])),
+        min(max(middle - x, 0.0), float(SIZE - ink.shape[1])),
+    )
+
+
+def _box(mask: np.ndarray) -> Box:
+    """Left, top, right, bottom of what is set."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _scaled(box: Box, x: float, y: float) -> Box:
+    """A box in a picture that is `x` times as wide and `y` times as high."""
+    left, top, right, bottom = box
+    return round(left * x), round(top * y), round(right * x), round(bottom * y)

@@ -47,10 +47,9 @@ def _allconv(x: "keras.KerasTensor") -> "keras.KerasTensor":
 
     x = _convolution(x, 32, kernel=5, strides=2)
     x = _convolution(x, 64, strides=2)
+    x = _convolution(x, 96, padding="valid")
     x = _convolution(x, 128, padding="valid")
-    x = _convolution(x, 128, padding="valid")
-    x = keras.layers.GlobalMaxPooling2D(name="embedding")(x)
-    return keras.layers.Dropout(0.3)(x)
+    return keras.layers.GlobalMaxPooling2D(name="embedding")(x)
 
 
 def _convolution(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from digits.drift import DriftDetector, DriftResult
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
-_EXAMPLES = 3  # refused files to name
+_EXAMPLES = 3  # refused files to name; features that moved, in the table
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
@@ -118,13 +118,13 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> Checked:
     if not _is_plain(batch.path.lstat().st_mode):
         return Checked(batch.name, 0, ((batch.name, "neither a file nor a folder"),), None)
     try:
-        report = intake.inspect(project, batch.path)
+        found = intake.inspect(batch.path)
     except DigitsError as exc:
         return Checked(batch.name, 0, ((batch.name, str(exc)),), None)
-    refused = tuple((str(file), str(reason)) for file, reason in report.refused)
-    n = len(report.images)
+    refused = tuple((str(file), str(reason)) for file, reason in found.refused)
+    n = len(found.images)
     enough = n >= params.load(project.params).drift.min_count
-    result = detector.check(report.images, report.labels) if enough else None
+    result = detector.check(found.images, found.labels) if enough else None
     return Checked(batch.name, n, refused, result)
 
 
@@ -198,8 +198,7 @@ def sentence(checked: Checked) -> str:
             f"model reads an estimated {result.estimated_accuracy:.1%} of them correctly."
         )
     if checked.moved:
-        moved = ", ".join(_distance(name, by) for name, by in checked.moved.items())
-        text += f" What moved: {moved}."
+        text += _moved(checked.moved)
     return text + _refusals(checked.refused)
 
 
@@ -219,7 +218,7 @@ def markdown(checked: Sequence[Checked]) -> str:
 
 
 def _row(checked: Checked) -> str:
-    result = checked.result
+    result, moved = checked.result, list(checked.moved)
     cells = [
         checked.name,
         f"{checked.n:,}",
@@ -227,16 +226,18 @@ def _row(checked: Checked) -> str:
         "**DRIFT**" if checked.status == "drift" else checked.status,
         f"{result.p_value:.2g}" if result else "–",
         f"{result.estimated_accuracy:.3f}" if result else "–",
-        ", ".join(checked.moved) or "–",
+        ", ".join(moved[:_EXAMPLES]) + (", …" if len(moved) > _EXAMPLES else "") or "–",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _distance(name: str, by: float) -> str:
-    """A distance in words; that of the digits read is a divergence, all others are in σ."""
-    if name == "digit":
-        return f"how often each digit is read (by {by:.2f} of 1)"
-    return f"{name} (by {by:.2f} standard deviations)"
+def _moved(moved: Mapping[str, float]) -> str:
+    """Distances in words; that of the digits read is a divergence, all others are in σ."""
+    distances = ", ".join(f"{name} by {by:.2f}" for name, by in moved.items() if name != "digit")
+    text = f" What moved, in standard deviations: {distances}." if distances else ""
+    if "digit" in moved:
+        text += " How often each digit occurs has changed."
+    return text
 
 
 def _refusals(refused: Sequence[tuple[str, str]]) -> str:

@@ -115,9 +115,9 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return  # not glibc
-    trim_threshold, top_pad, mmap_threshold, arena_max = -1, -2, -3, -8  # malloc.h
+    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8  # malloc.h
     mallopt(arena_max, 1)
-    mallopt(mmap_threshold, 32 << 20)
+    mallopt(mmap_max, 0)
     mallopt(trim_threshold, 1 << 30)
     mallopt(top_pad, 256 << 20)
 

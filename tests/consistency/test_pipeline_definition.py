@@ -81,7 +81,9 @@ def test_the_lock_holds_what_pyproject_asks_for_and_no_address() -> None:
     lock = (REPOSITORY / "requirements.lock").read_text()
     assert "://" not in lock
     text = (REPOSITORY / "pyproject.toml").read_text()
-    for name in re.findall(r'^  "([A-Za-z0-9-]+)', text.split("[project.optional")[0], re.MULTILINE):
+    for name in re.findall(
+        r'^  "([A-Za-z0-9-]+)', text.split("[project.optional")[0], re.MULTILINE
+    ):
         assert re.search(rf"^{name}==", lock, re.MULTILINE | re.IGNORECASE), name
 
 

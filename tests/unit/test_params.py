@@ -14,7 +14,11 @@ TEXT = (REPOSITORY / "params.yaml").read_text()
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("  epochs:", "  epoch:", "unknown key 'epoch' in section 'train'; it has model, seed, epochs"),
+        (
+            "  epochs:",
+            "  epoch:",
+            "unknown key 'epoch' in section 'train'; it has model, seed, epochs",
+        ),
         ("  epochs: ", "  epochs: -", "'train.epochs' is -"),
         ("alpha: 0.01", "alpha: high", "'drift.alpha' is 'high'"),
         ("evaluate:", "evaluation:", "'evaluate' is missing; unknown key 'evaluation' in the file"),

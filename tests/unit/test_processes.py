@@ -122,7 +122,9 @@ def _family(pid: int) -> list[psutil.Process]:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         family = psutil.Process(pid).children(recursive=True)
-        if any("end_with_ancestors" in " ".join(p.cmdline()) and "python" in p.name() for p in family):
+        if any(
+            "end_with_ancestors" in " ".join(p.cmdline()) and "python" in p.name() for p in family
+        ):
             time.sleep(1)
             return [p for p in family if "python" in p.name()]
         time.sleep(0.1)

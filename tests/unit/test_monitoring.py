@@ -1,0 +1,184 @@
+"""What counts as a new batch, what is remembered of it, and what people read."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digits import artifacts, batches, glyphs, monitoring
+from digits.drift import DriftResult
+from digits.errors import DataError
+from digits.monitoring import Batch, Checked
+from digits.paths import Project
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+def put(inbox: Path, name: str, content: bytes = b"picture") -> Path:
+    """A batch of one file in a folder."""
+    folder = inbox / name
+    folder.mkdir()
+    (folder / "one.png").write_bytes(content)
+    return folder
+
+
+def names(inbox: Path, remembered: dict[str, str] | None = None) -> list[str]:
+    found = monitoring.new_batches(inbox, remembered or {}, quiet=0)
+    return [batch.name for batch in found]
+
+
+def verdict(drift: bool, **distances: float) -> DriftResult:
+    tests = {
+        name: {"p_value": 1e-9, "distance": distance, "drift": True}
+        for name, distance in distances.items()
+    }
+    calm = {"p_value": 0.6, "distance": 0.01, "drift": False}
+    return DriftResult(
+        drift=drift,
+        p_value=1e-9 if drift else 0.6,
+        n=200,
+        alpha=0.01,
+        min_distance=0.1,
+        estimated_accuracy=0.913,
+        accuracy=None,
+        tests={**tests, "slant": calm},
+    )
+
+
+def test_folders_and_files_are_batches_by_name(inbox: Path) -> None:
+    put(inbox, "march")
+    (inbox / "april.npz").write_bytes(b"arrays")
+    assert names(inbox) == ["april.npz", "march"]
+
+
+def test_a_missing_inbox_holds_nothing(tmp_path: Path) -> None:
+    assert names(tmp_path / "nowhere") == []
+
+
+def test_an_inbox_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "inbox").write_text("no folder")
+    with pytest.raises(DataError, match="inbox: not a folder that can be read"):
+        names(tmp_path / "inbox")
+
+
+@pytest.mark.parametrize("name", [".march", "march.part"])
+def test_what_is_still_being_written_waits(inbox: Path, name: str) -> None:
+    put(inbox, name)
+    (inbox / "empty").mkdir()
+    assert names(inbox) == []
+
+
+def test_a_batch_waits_until_nothing_in_it_changes_though_copies_look_old(inbox: Path) -> None:
+    folder = put(inbox, "march")
+    an_hour_ago = time.time() - 3600
+    os.utime(folder / "one.png", (an_hour_ago, an_hour_ago))
+    os.utime(folder, (an_hour_ago, an_hour_ago))
+    assert monitoring.new_batches(inbox, {}, quiet=30) == []
+    time.sleep(0.3)
+    assert len(monitoring.new_batches(inbox, {}, quiet=0.2)) == 1
+
+
+def test_a_batch_is_new_once_and_again_when_its_content_changes(inbox: Path) -> None:
+    folder = put(inbox, "march")
+    (batch,) = monitoring.new_batches(inbox, {}, quiet=0)
+    remembered = {batch.name: batch.sha256}
+    assert names(inbox, remembered) == []
+    (folder / "one.png").rename(folder / "two.png")
+    assert names(inbox, remembered) == ["march"]
+
+
+def test_names_that_files_and_tables_cannot_take_are_made_fit(inbox: Path) -> None:
+    put(inbox, "a | b\n<script>")
+    put(inbox, "a _ b__script_")
+    put(inbox, "\u00fc" * 120)
+    fit = names(inbox)
+    assert len(set(fit)) == 3
+    assert all(name.isascii() and len(name) <= 100 and " " not in name for name in fit)
+
+
+def test_pipes_and_links_are_batches_that_are_never_opened(inbox: Path) -> None:
+    os.mkfifo(inbox / "pipe")
+    (inbox / "link").symlink_to("/dev/zero")
+    os.mkfifo(put(inbox, "march") / "pipe")
+    assert names(inbox) == ["link", "march", "pipe"]
+
+
+def test_what_was_checked_is_remembered_and_written_down(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    assert monitoring.remembered(project) == {}
+    checked = Checked("march", 200, (("a\udcff.txt", "no picture"),), verdict(True, noise=1.5))
+    monitoring.remember(project, Batch("march", tmp_path, "f3"), checked)
+    assert monitoring.remembered(project) == {"march": "f3"}
+    report = artifacts.read_json(project.build / "monitor" / "march.json")
+    assert (report["drift"], report["status"], report["n"]) == (True, "drift", 200)
+    assert report["refused"] == [{"file": "a\\udcff.txt", "reason": "no picture"}]
+
+
+def test_the_headline_names_drift_first_then_what_had_no_verdict() -> None:
+    drifted = Checked("march", 200, (), verdict(True, noise=1.5))
+    calm = Checked("april", 200, (), verdict(False))
+    few = Checked("may", 3, (), None)
+    nothing = Checked("june", 0, (("x", "no picture"),), None)
+    assert monitoring.headline([calm]) == "no drift in 1 new batch"
+    assert monitoring.headline([calm, drifted]) == "drift in 1 of 2 new batches: march"
+    assert monitoring.headline([few, nothing]) == (
+        "no verdict on 2 new batches; too few images: may; unreadable: june"
+    )
+
+
+def test_the_markdown_says_what_moved_the_furthest_first_and_what_was_refused() -> None:
+    refused = tuple((f"{i}<b>.txt", "no picture") for i in range(5))
+    checked = Checked("march", 200, refused, verdict(True, noise=0.4, thickness=1.5))
+    text = monitoring.markdown([checked])
+    assert text.startswith("**Drift in 1 of 1 new batch: march.**")
+    assert "| march | 200 | 5 | **DRIFT** | 1e-09 | 0.913 | thickness, noise |" in text
+    assert "in standard deviations: thickness by 1.50, noise by 0.40." in text
+    assert "0\\<b\\>.txt (no picture)" in text
+    assert "and 2 more" in text
+    assert "digits add" in text
+
+
+def test_without_a_model_the_message_says_what_to_do(small_project: Project) -> None:
+    with pytest.raises(DataError, match=r"nothing to compare them with: .*run 'dvc repro'"):
+        monitoring.load_detector(small_project)
+
+
+def test_every_kind_of_batch_gets_its_verdict(built_project: Project) -> None:
+    inbox = built_project.build / "inbox"
+    everybody = batches.uci_digits()  # sorted by writer, and a few writers alone do differ
+    entries = [everybody[i] for i in np.random.default_rng(1).permutation(len(everybody))[:200]]
+    images = [glyphs.normalise(glyphs.decode(entry.picture)) for entry in entries]
+    dirty = np.stack(images) + np.random.default_rng(0).integers(0, 120, (200, 28, 28))
+    _save(inbox / "calm", [entry.picture for entry in entries])
+    _save(
+        inbox / "dirty", [batches.pgm(np.minimum(image, 255).astype(np.uint8)) for image in dirty]
+    )
+    _save(inbox / "few", [entry.picture for entry in entries[:3]] + [b"P5 broken"])
+    (inbox / "text.png").write_text("no picture")
+    os.mkfifo(inbox / "pipe")
+    detector = monitoring.load_detector(built_project)
+    found = monitoring.new_batches(inbox, {}, quiet=0)
+    checked = {b.name: monitoring.check(built_project, b, detector) for b in found}
+    assert {name: c.status for name, c in checked.items()} == {
+        "calm": "no drift",
+        "dirty": "drift",
+        "few": "too few",
+        "pipe": "unreadable",
+        "text.png": "unreadable",
+    }
+    assert checked["few"].n == 3
+    assert checked["few"].refused[0][0].endswith("003.pgm")
+    assert checked["dirty"].moved
+
+
+def _save(folder: Path, pictures: list[bytes]) -> None:
+    folder.mkdir(parents=True)
+    for i, picture in enumerate(pictures):
+        (folder / f"{i:03}.pgm").write_bytes(picture)
