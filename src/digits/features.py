@@ -33,8 +33,8 @@ def _measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:
         {
             "intensity": values.mean(axis=(1, 2)),
             "ink": mask.mean(axis=(1, 2)),
-            "height": _extent(mask.any(axis=2)),
-            "width": _extent(mask.any(axis=1)),
+            "height": _extent(np.asarray(mask.any(axis=2))),
+            "width": _extent(np.asarray(mask.any(axis=1))),
             "slant": _slant(values),
             "thickness": _thickness(mask, area),
             "noise": _noise(values),

@@ -282,7 +282,7 @@ def _window(small: np.ndarray) -> int:
     return max(3, round(0.4 * min(small.shape)))
 
 
-def _paper(small: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _paper(small: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The ground under bright strokes: what is left when everything narrow is taken away."""
     from PIL import Image
     from scipy import ndimage

@@ -195,7 +195,8 @@ def _rows(path: Path, labels: Path | None, writer: str) -> Iterator[Picture]:
         known = mnist.read_idx(labels).astype(np.int64)
     if known is not None and known.shape != (len(images),):
         raise DataError(
-            f"{labels or path}: labels have shape {known.shape}, expected ({len(images)},): one an image"
+            f"{labels or path}: labels have shape {known.shape}, expected ({len(images)},): "
+            "one an image"
         )
     for number, image in enumerate(images):
         label = None if known is None else int(known[number])

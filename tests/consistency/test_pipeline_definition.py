@@ -97,9 +97,25 @@ def test_top_level_holds_what_was_agreed() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    allowed = set(
-        ".ci .dvc .github .gitignore CHANGELOG.md LICENSE Makefile README.md data.dvc dvc.lock "
-        "dvc.yaml flows params.yaml prefect.yaml pyproject.toml reports requirements.lock src "
-        "tests".split()
-    )
+    allowed = {
+        ".ci",
+        ".dvc",
+        ".github",
+        ".gitignore",
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "data.dvc",
+        "dvc.lock",
+        "dvc.yaml",
+        "flows",
+        "params.yaml",
+        "prefect.yaml",
+        "pyproject.toml",
+        "reports",
+        "requirements.lock",
+        "src",
+        "tests",
+    }
     assert {path.split("/")[0] for path in tracked} <= allowed

@@ -43,7 +43,10 @@ def hashes(project: Project) -> dict[str, str]:
     return {project.relative(f): artifacts.sha256(f) for f in files}
 
 
-def test_a_first_run_a_second_and_a_changed_parameter(small_project: Project) -> None:
+def test_a_first_run_a_second_and_a_changed_parameter(
+    small_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_HOME")  # the project makes its own
     first = digits(small_project, "run")
     assert first.returncode == 0, first.stdout + first.stderr
     assert set(ran(first).values()) == {"ran"}

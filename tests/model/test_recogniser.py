@@ -100,5 +100,5 @@ def test_distortion_keeps_the_ink_and_moves_it(val: tuple[np.ndarray, np.ndarray
 
 
 def test_an_unknown_network_is_named() -> None:
-    with pytest.raises(ParameterError, match="'train.model' is 'lenet'; known: allconv"):
+    with pytest.raises(ParameterError, match=r"'train\.model' is 'lenet'; known: allconv"):
         models.build("lenet", 0.1, 0.3)

@@ -1,4 +1,4 @@
-"""From any picture to MNIST's form: real digits as photos, thin ink, shadow, ruling, hostile files."""
+"""From any picture to MNIST's form: photos, thin ink, shadow, ruling, hostile files."""
 
 import csv
 import io

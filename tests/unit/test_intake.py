@@ -1,4 +1,4 @@
-"""Taking a batch in: what is kept where, what is refused, and that data/ changes only as a whole."""
+"""Taking a batch in: what is kept where, what is refused; data/ changes as a whole or not."""
 
 import csv
 import hashlib

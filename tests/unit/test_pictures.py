@@ -191,7 +191,7 @@ def test_labels_must_be_as_many_as_images(tmp_path: Path) -> None:
 
 
 def test_nothing_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no pictures in it; expected .png"):
+    with pytest.raises(DataError, match=r"no pictures in it; expected \.png"):
         list(pictures.load(tmp_path))
     with pytest.raises(DataError, match="no such file or folder"):
         list(pictures.load(tmp_path / "none"))

@@ -70,8 +70,7 @@ def test_a_killed_ancestor_takes_its_stage_along(middle: str) -> None:
 
 def test_sigterm_becomes_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), processes.sigterm_interrupts():
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_the_second_is_told_who_holds_the_lock(tmp_path: Path) -> None:

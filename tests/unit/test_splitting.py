@@ -55,5 +55,5 @@ def test_the_same_seed_gives_the_same_split() -> None:
 
 
 def test_too_few_images_are_told() -> None:
-    with pytest.raises(DataError, match="'preprocess.val_count' is 95 of 100"):
+    with pytest.raises(DataError, match=r"'preprocess\.val_count' is 95 of 100"):
         splitting.split(_index(list(range(100)), []), _params(val_count=95))

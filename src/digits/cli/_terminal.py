@@ -19,7 +19,7 @@ def silence_libraries() -> None:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     for name in ("absl", "tensorflow", "great_expectations"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for name in ("keras", "tensorflow", "evidently"):
+    for name in ("keras", "tensorflow", "evidently", "scipy"):
         warnings.filterwarnings("ignore", module=rf"{name}\b")
 
 

@@ -1,6 +1,7 @@
 """`digits run`: the Prefect flow over the DVC stages, in a process that leaves nothing behind."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -24,10 +25,10 @@ def command(force: bool, wait: bool) -> None:
         summary.show(project, [])
         return
     options = [name for name, on in (("--force", force), ("--wait", wait)) if on]
+    environment = services.environment(project)
+    Path(environment["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes one level
     with processes.sigterm_interrupts():
         code = processes.supervise(
-            [sys.executable, "-m", "flows.pipeline", *options],
-            project.root,
-            services.environment(project),
+            [sys.executable, "-m", "flows.pipeline", *options], project.root, environment
         )
     sys.exit(code if code >= 0 else 128 - code)
