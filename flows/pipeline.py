@@ -31,7 +31,9 @@ def pipeline(force: bool = False, wait: bool = False) -> State[Any]:
     project = Project.find()
     params.load(project.params)
     try:
-        with locking.exclusive(project.state / "run.lock", "digits run", wait):
+        with locking.exclusive(
+            project.state / "run.lock", "digits run", wait, hint=", or add --wait"
+        ):
             return _pipeline(project, force)
     except BusyError as exc:
         return Failed(message=str(exc))
@@ -41,7 +43,7 @@ def _pipeline(project: Project, force: bool) -> State[Any]:
     outcomes: list[Outcome] = []
     for step in _steps(project.root, force):
         if step.is_failed():
-            return Failed(message=step.message, data=outcomes)
+            return Failed(message=tasks.reason(step), data=outcomes)
         outcomes.append(step.data if isinstance(step.data, Outcome) else step.result())
     create_markdown_artifact(
         key="digits-result",

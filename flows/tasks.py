@@ -86,6 +86,11 @@ def _run(step: str, command: list[str], root: Path) -> Outcome:
     return Outcome(step, "unchanged" if unchanged else "ran", seconds)
 
 
+def reason(state: State[Any]) -> str:
+    """Why a step failed, without what Prefect puts before it."""
+    return re.sub(r"^Task run encountered an exception \w+: ", "", state.message or "it failed")
+
+
 def exit_code(message: str) -> int:
     """The exit code for a failed run: a negative verdict of a stage stays 1, all else is 2."""
     return 1 if re.search(r"failed with exit code 1$", message, re.MULTILINE) else 2

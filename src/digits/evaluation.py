@@ -45,7 +45,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray, params: Evaluate) -> di
         **_macro_intervals(matrix, params.confidence_level),
         "weighted": dict(zip(names, averages["weighted"], strict=True)),
         "per_digit": _per_digit(matrix, params.confidence_level),
-        "loss": log_loss(labels, probabilities.astype(np.float64), labels=_DIGITS),
+        "loss": log_loss(labels, _normalised(probabilities), labels=_DIGITS),
         "calibration_error": calibration_error(
             probabilities.max(axis=1), predictions == labels, params.calibration_bins
         ),
@@ -122,6 +122,12 @@ def _wilson(successes: int, count: int, level: float) -> list[float]:
         return [0.0, 1.0]
     interval = binomtest(successes, count).proportion_ci(level, method="wilson")
     return [float(interval.low), float(interval.high)]
+
+
+def _normalised(probabilities: np.ndarray) -> np.ndarray:
+    """Rows that sum to 1 in float64 too, as float32 leaves them a little off."""
+    wide = probabilities.astype(np.float64)
+    return wide / wide.sum(axis=1, keepdims=True)
 
 
 def _share(part: float, whole: float) -> float:

@@ -104,7 +104,9 @@ def fetch(
             work.from_dvc(list(work.sums) if force else unsound)
             work.from_sources(default_sources() if sources is None else sources)
             work.make_handwriting(force)
+            work.restore_pointer()
             work.check_version()
+            work.tell_dvc()
             for part in work.folder.glob("*.part"):  # no longer needed: another source had it
                 part.unlink(missing_ok=True)
     pin = _read_pin(project.data_pointer)
@@ -258,6 +260,22 @@ class _Work:
             path = self.project.relative(folder)
             self.files[path] = "scikit-learn"
             self.on_message(f"{path}: from scikit-learn")
+
+    def restore_pointer(self) -> None:
+        """Put data.dvc back if it adopted altered files, as 'dvc repro' makes it do."""
+        found = content_hash(self.project.data)
+        pin = _read_pin(self.project.data_pointer)
+        if pin is None or pin.md5 == found or not (self.project.root / ".git").exists():
+            return
+        committed = dvc.show(self.project, "HEAD", self.project.data_pointer.name)
+        if committed and f"md5: {found}\n" in committed:
+            artifacts.write_text(self.project.data_pointer, committed)
+            self.on_message("data.dvc: put back as it was committed, as it pinned altered files")
+
+    def tell_dvc(self) -> None:
+        """Let DVC's cache have what came from elsewhere, so that 'dvc status' is clean."""
+        if self.files and self.project.data_pointer.is_file():
+            dvc.dvc(self.project, "commit", "--force", "--quiet", "data.dvc")
 
     def check_version(self) -> None:
         """Whether data/ is what data.dvc pins, if there is one."""

@@ -15,13 +15,18 @@ _PAUSE = 0.5  # s between two tries
 
 @contextlib.contextmanager
 def exclusive(
-    path: Path, who: str, wait: bool = False, say: Callable[[str], None] = print
+    path: Path,
+    who: str,
+    wait: bool = False,
+    say: Callable[[str], None] = print,
+    hint: str = "",
 ) -> Iterator[None]:
     """Hold the lock file at `path`; the system lets go of it when this process ends, however.
 
     Args:
         who: what others read of the holder.
         wait: wait for the holder instead of giving up.
+        hint: what else can be done, for the message.
         say: called once with a line if there is somebody to wait for.
 
     Raises:
@@ -31,7 +36,7 @@ def exclusive(
     with path.open("a+") as file:
         if not _taken(file.fileno()):
             if not wait:
-                raise BusyError(f"{_holder(path)}; wait for it, or add --wait")
+                raise BusyError(f"{_holder(path)}; try again when it has ended{hint}")
             say(f"{_holder(path)}; waiting")
             while not _taken(file.fileno()):
                 time.sleep(_PAUSE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digits import artifacts, models, weights
-from digits.errors import DataError
+from digits.errors import DataError, RegistryError
 from digits.paths import Project
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Recogniser:
                 the working directory.
 
         Raises:
-            RegistryError: the weights aren't those of the model card.
+            RegistryError: the weights aren't those of the model card, or don't fit the network.
             DataError: there is no model card.
         """
         project = Project(root) if root else Project.find()
@@ -46,7 +46,13 @@ class Recogniser:
         """The model that a card describes, with weights under `root`."""
         (path,) = weights.verified(root, card).values()
         model = models.build(card["model"], card["scale"]["mean"], card["scale"]["std"])
-        model.load_weights(path)
+        try:
+            model.load_weights(path)
+        except ValueError as exc:  # Keras counts layers and compares shapes
+            raise RegistryError(
+                f"{path}: doesn't fit network '{card['model']}' as this version of the code builds "
+                "it; check the version out that made it, or run 'dvc repro'"
+            ) from exc
         return cls(model)
 
     def predict(self, images: np.ndarray) -> np.ndarray:

@@ -163,7 +163,7 @@ def _batches(data: Split, params: Train) -> "keras.utils.PyDataset":
         """Batches whose order and distortion depend on seed, epoch and place alone."""
 
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(workers=2)  # the next batches are distorted while one is learned from
             self.epoch = 0
             self._shuffle()
 

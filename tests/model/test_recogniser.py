@@ -75,6 +75,22 @@ def test_altered_weights_are_not_opened(built_project: Project) -> None:
         digits.Recogniser.load(built_project.root)
 
 
+def test_weights_of_another_network_are_told_in_a_line(
+    built_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from digits import models as networks
+
+    def narrower(x: object) -> object:
+        import keras
+
+        x = keras.layers.Conv2D(4, 3)(x)
+        return keras.layers.GlobalMaxPooling2D(name="embedding")(x)
+
+    monkeypatch.setitem(networks._BUILDERS, "allconv", narrower)
+    with pytest.raises(RegistryError, match="doesn't fit network 'allconv'"):
+        digits.Recogniser.load(built_project.root)
+
+
 def test_a_card_cannot_point_outside(built_project: Project) -> None:
     card = artifacts.read_json(built_project.model_card)
     card["weights"] = {"../../etc/passwd": "0" * 64}

@@ -76,7 +76,7 @@ def test_sigterm_becomes_an_interrupt() -> None:
 def test_the_second_is_told_who_holds_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "state" / "run.lock"
     with locking.exclusive(path, "digits run"):
-        told = rf"digits run \(pid {os.getpid()}\) has been running .* --wait"
+        told = rf"digits run \(pid {os.getpid()}\) has been running .* try again when it has ended"
         with pytest.raises(BusyError, match=told), locking.exclusive(path, "another"):
             pass
     with locking.exclusive(path, "another"):
