@@ -321,6 +321,8 @@ def test_an_error_is_better_when_it_falls() -> None:
     metrics = {"test.calibration_error": {"old": 0.01, "new": 0.02}, "n": {"old": 1, "new": 2}}
     rows = comparison.judge(metrics, {"test.calibration_error": 0.005})
     assert [row.outcome for row in rows] == ["regression", "changed"]
+    counts = {"test.errors": {"old": 45, "new": 73}, "test.loss": {"old": 0.02, "new": 0.01}}
+    assert [row.outcome for row in comparison.judge(counts, {})] == ["worse", "better"]
 
 
 def test_a_tolerance_for_no_metric_is_a_typo() -> None:
