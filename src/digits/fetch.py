@@ -101,10 +101,11 @@ def fetch(
     with _tidy(project):
         unsound = work.unsound()
         if force or unsound or not work.is_complete():
+            if unsound:
+                work.restore_pointer()
             work.from_dvc(list(work.sums) if force else unsound)
             work.from_sources(default_sources() if sources is None else sources)
             work.make_handwriting(force)
-            work.restore_pointer()
             work.check_version()
             work.tell_dvc()
             for part in work.folder.glob("*.part"):  # no longer needed: another source had it
@@ -262,13 +263,12 @@ class _Work:
             self.on_message(f"{path}: from scikit-learn")
 
     def restore_pointer(self) -> None:
-        """Put data.dvc back if it adopted altered files, as 'dvc repro' makes it do."""
-        found = content_hash(self.project.data)
+        """Put data.dvc back if it pins altered files, as 'dvc repro' makes it do unasked."""
         pin = _read_pin(self.project.data_pointer)
-        if pin is None or pin.md5 == found or not (self.project.root / ".git").exists():
+        if pin is None or not self.project.data.is_dir() or not _in_git(self.project):
             return
         committed = dvc.show(self.project, "HEAD", self.project.data_pointer.name)
-        if committed and f"md5: {found}\n" in committed:
+        if committed and pin.md5 not in committed and pin.md5 == content_hash(self.project.data):
             artifacts.write_text(self.project.data_pointer, committed)
             self.on_message("data.dvc: put back as it was committed, as it pinned altered files")
 
@@ -293,6 +293,10 @@ class _Work:
             "('dvc remote add --default NAME URL') and run 'digits fetch' again"
         )
         raise FetchError("\n  ".join([f"{problem}; {cure}", *self.failures]))
+
+
+def _in_git(project: Project) -> bool:
+    return (project.root / ".git").exists()
 
 
 @contextmanager

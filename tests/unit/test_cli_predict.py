@@ -170,7 +170,7 @@ def test_a_network_that_no_longer_fits_its_weights_is_one_line(
         check=False,
     )
     assert done.returncode == 2
-    assert "weights don't fit the network" in done.stderr
+    assert "doesn't fit network 'allconv'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

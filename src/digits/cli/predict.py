@@ -66,13 +66,7 @@ def _load(project: Project, version: str | None) -> "Recogniser":
     _terminal.silence_libraries()
     from digits.recogniser import Recogniser
 
-    try:
-        return Recogniser.load(root)
-    except ValueError as exc:  # Keras: the weights' shapes are others
-        raise RegistryError(
-            f"{name}: its weights don't fit the network that digits/models.py builds now; "
-            "use another --version, or check out the commit that it was registered at"
-        ) from exc
+    return Recogniser.load(root)
 
 
 def _model(project: Project, version: str | None) -> tuple[str, Path]:
