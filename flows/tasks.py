@@ -20,12 +20,11 @@ _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended: `ran`, `unchanged`, or `failed` with its exit code and last lines."""
+    """How a step ended: `ran`, `unchanged`, or `failed`; `message` has its code and last lines."""
 
     step: str
     status: str
     seconds: float
-    code: int = 0
     message: str = ""
 
 
@@ -49,16 +48,16 @@ def run_stage(stage: str, root: Path, force: bool = False) -> State[Any]:
     """Let DVC bring one stage up to date."""
     options = ["--force"] if force else []
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", *options, stage]
-    outcome = _run(stage, command, root)
-    if outcome.status == "failed":
-        return Failed(message=outcome.message, data=outcome)
-    return Completed(message=outcome.status, data=outcome)
+    return _state(_run(stage, command, root))
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(root: Path) -> State[Any]:
     """Put everything in front of a reader: reports/index.html."""
-    outcome = _run("report", [sys.executable, "-m", "digits", "report"], root)
+    return _state(_run("report", [sys.executable, "-m", "digits", "report"], root))
+
+
+def _state(outcome: Outcome) -> State[Any]:
     if outcome.status == "failed":
         return Failed(message=outcome.message, data=outcome)
     return Completed(message=outcome.status, data=outcome)
@@ -82,7 +81,7 @@ def _run(step: str, command: list[str], root: Path) -> Outcome:
         lines = "\n".join(f"  {line}" for line in finished.tail if line)
         code = _own_code(finished)
         message = f"{step} failed with exit code {code}\n{lines}"
-        return Outcome(step, "failed", seconds, code, message)
+        return Outcome(step, "failed", seconds, message)
     return Outcome(step, "unchanged" if unchanged else "ran", seconds)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from digits import lifetime
 from digits.errors import BusyError, DigitsError, StageError
 from digits.paths import Project
 
@@ -122,7 +123,7 @@ def get(project: Project, revision: str, path: str, target: Path) -> None:
 
 
 def _run(project: Project, command: list[str]) -> "subprocess.CompletedProcess[bytes]":
-    quiet = {"DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0", "PYTHONUTF8": "1"}
+    quiet = lifetime.QUIET | {"GIT_TERMINAL_PROMPT": "0", "PYTHONUTF8": "1"}
     try:
         return subprocess.run(
             command,

@@ -140,27 +140,29 @@ class _Work:
 
     def unsound(self) -> list[str]:
         """MNIST's files that are missing or altered; says which are altered."""
-        problems = {
-            name: line
-            for name, expected in self.sums.items()
-            if (line := mnist.problem(self.project.mnist / name, expected))
-        }
-        for name, line in problems.items():
-            if (self.project.mnist / name).exists():
-                self.on_message(f"{line}; replacing it")
+        problems = self._problems()
+        for line in self._damaged(problems):
+            self.on_message(f"{line}; replacing it")
         return list(problems)
 
     def refuse_damaged(self) -> None:
         """Raise an error that names every file which is there but not what it should be."""
-        paths = {name: self.project.mnist / name for name in self.sums}
-        lines = [
-            line
-            for name, path in paths.items()
-            if path.exists() and (line := mnist.problem(path, self.sums[name]))
-        ]
+        lines = self._damaged(self._problems())
         if lines:
             cure = "'digits fetch' replaces it"
             raise DataError("\n".join(f"{line}; {cure}" for line in lines))
+
+    def _problems(self) -> dict[str, str]:
+        """Each of MNIST's files that is missing or altered, and what is wrong with it."""
+        return {
+            name: line
+            for name, expected in self.sums.items()
+            if (line := mnist.problem(self.project.mnist / name, expected))
+        }
+
+    def _damaged(self, problems: Mapping[str, str]) -> list[str]:
+        """What is wrong with the files that are there."""
+        return [line for name, line in problems.items() if (self.project.mnist / name).exists()]
 
     def is_complete(self) -> bool:
         """Whether all but MNIST is as it should be, too."""
