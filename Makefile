@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock run repro server stop test check format
+.PHONY: help setup lock run repro server stop test bench check format
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ stop: $(STAMP) ## end what `make server` started
 
 test: $(STAMP) ## all tests
 	@pytest -n 2 --dist loadfile
+
+bench: $(STAMP) ## benchmarks → reports/benchmarks.md; NAME=… for one (hours for all, once)
+	@PYTHONPATH=tests python -m benchmarks $(NAME)
 
 check: $(STAMP) ## format, lint, types, layers, dead code, dependencies, spelling, workflows
 	ruff format --check .

@@ -1,5 +1,7 @@
 """A small project, real in every part: git, DVC, scikit-learn's digits, seconds of training."""
 
+import functools
+import operator
 import os
 import shutil
 import subprocess
@@ -121,13 +123,14 @@ def write_params(root: Path, train: int, test: int) -> None:
     document["fetch"]["sha256"] = {p.name: artifacts.sha256(p) for p in sorted(folder.iterdir())}
     document["validate"] |= {"train_count": train, "test_count": test, "max_duplicate_share": 0.02}
     document["preprocess"]["val_count"] = 200
-    document["train"] |= {"epochs": 2, "batch_size": 64}
+    document["evaluate"]["doubted_labels"] = [3]
+    document["models"]["accurate"] |= {"epochs": 3, "batch_size": 32, "widths": [16, 32, 32]}
     document["drift"]["reference_count"] = 200
     (root / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
 
 
 def set_param(project: Project, section: str, key: str, value: object) -> None:
-    """Change one value in a project's params.yaml."""
+    """Change one value in a project's params.yaml; dots lead into a section."""
     document = yaml.safe_load(project.params.read_text())
-    document[section][key] = value
+    functools.reduce(operator.getitem, section.split("."), document)[key] = value
     project.params.write_text(yaml.safe_dump(document, sort_keys=False))

@@ -26,7 +26,7 @@ _DRIFT = "reports/drift.json"
 _PER_DIGIT = "test.per_digit."
 _DIGIT_FIGURES = ("recall", "f1")
 _ROUNDING = 1e-12  # 0.997 - 0.996 is a little more than 0.001
-_LESS_IS_BETTER = ("error", "errors", "loss")
+_LESS_IS_BETTER = ("error", "errors", "loss", "differing")
 
 Outcome = Literal["same", "better", "worse", "regression", "changed"]
 

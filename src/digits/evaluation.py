@@ -1,10 +1,12 @@
 """Figures on predictions, with intervals that say how far chance may have moved them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from digits.errors import ParameterError
 from digits.params import Evaluate
 
 _DIGITS = np.arange(10)
@@ -51,6 +53,36 @@ def score(labels: np.ndarray, probabilities: np.ndarray, params: Evaluate) -> di
         ),
     }
     return {**_rounded(figures), "confusion": matrix.tolist()}
+
+
+def without(
+    rows: Sequence[int], labels: np.ndarray, probabilities: np.ndarray, params: Evaluate
+) -> dict[str, Any]:
+    """`n`, `errors`, `accuracy` and its interval, leaving some images out.
+
+    Args:
+        rows: which, from 0.
+        labels: int `(n,)`, 0–9.
+        probabilities: float `(n, 10)`.
+
+    Raises:
+        ParameterError: there are fewer images than that.
+    """
+    if rows and max(rows) >= len(labels):
+        raise ParameterError(
+            f"params.yaml: 'evaluate.doubted_labels' names image {max(rows)}; "
+            f"the test set has {len(labels):,}, counted from 0"
+        )
+    kept = np.delete(probabilities.argmax(axis=1) == labels, list(rows))
+    right = int(kept.sum())
+    return _rounded(
+        {
+            "n": len(kept),
+            "errors": len(kept) - right,
+            "accuracy": right / len(kept),
+            "accuracy_interval": _wilson(right, len(kept), params.confidence_level),
+        }
+    )
 
 
 def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:

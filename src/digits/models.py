@@ -1,55 +1,119 @@
 """The networks: a name → a builder. How they learn lives in `training`.
 
 Every network takes uint8 `(n, 28, 28)` and gives probabilities float32 `(n, 10)`; scaling is its
-first layer, so that training, predicting and drift can't scale differently.
+first layer, so that training, predicting and drift can't scale differently. The layer before the
+last is called "embedding".
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from digits.errors import ParameterError
+from digits.params import Recipe
 
 if TYPE_CHECKING:
     import keras
 
 SIZE = 28
 CLASSES = 10
+EMBEDDING = "embedding"
+_MOBILE_SIZE = 128  # pixels a side
+_MOBILE_WIDTH = 0.35  # share of MobileNetV2's channels
 
 
-def build(name: str, mean: float, std: float) -> "keras.Model":
+def build(recipe: Recipe, mean: float, std: float) -> "keras.Model":
     """An untrained network.
 
     Args:
-        name: one of `NAMES`.
+        recipe: `network` names it, `widths` are its channels or units, layer by layer.
         mean: mean of the training pixels, 0–1.
         std: their standard deviation, 0–1.
 
     Raises:
-        ParameterError: there is no network of that name.
+        ParameterError: there is no network of that name, or it can't have those widths.
     """
     import keras
 
-    if name not in _BUILDERS:
-        raise ParameterError(f"params.yaml: 'train.model' is {name!r}; known: {', '.join(NAMES)}")
+    if recipe.network not in _NETWORKS:
+        raise ParameterError(
+            f"params.yaml: 'network' is {recipe.network!r}; known: {', '.join(_NETWORKS)}"
+        )
+    build_layers, least, most = _NETWORKS[recipe.network]
+    if not least <= len(recipe.widths) <= most:
+        expected = str(least) if least == most else f"{least} to {most}"
+        raise ParameterError(
+            f"params.yaml: 'widths' of network '{recipe.network}' is {list(recipe.widths)}; "
+            f"expected {expected} of them"
+        )
     images = keras.Input((SIZE, SIZE), dtype="uint8", name="images")
     x = keras.layers.Rescaling(1 / (255 * std), offset=-mean / std, name="normalise")(images)
     x = keras.layers.Reshape((SIZE, SIZE, 1), name="channel")(x)
-    embedding = _BUILDERS[name](x)
-    probabilities = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(
-        embedding
-    )
-    return keras.Model(images, probabilities, name=name)
+    x = build_layers(x, recipe)
+    x = keras.layers.Identity(name=EMBEDDING)(x)
+    if recipe.dropout:
+        x = keras.layers.Dropout(recipe.dropout)(x)
+    probabilities = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(x)
+    return keras.Model(images, probabilities, name=recipe.network.replace("-", "_"))
 
 
-def _allconv(x: "keras.KerasTensor") -> "keras.KerasTensor":
-    """All-convolution (Springenberg et al. 2015): strides instead of pooling, then global max."""
+def joined(members: Sequence["keras.Model"]) -> "keras.Model":
+    """One network of trained ones: embedding `(n, k)` and probabilities `(n, 10)`.
+
+    The probabilities are the mean of the members', the embedding is theirs side by side.
+    """
     import keras
 
-    x = _convolution(x, 32, kernel=5, strides=2)
-    x = _convolution(x, 64, strides=2)
-    x = _convolution(x, 96, padding="valid")
-    x = _convolution(x, 128, padding="valid")
-    return keras.layers.GlobalMaxPooling2D(name="embedding")(x)
+    images = keras.Input((SIZE, SIZE), dtype="uint8", name="images")
+    heads = [
+        keras.Model(
+            member.input, [member.get_layer(EMBEDDING).output, member.output], name=f"member_{i}"
+        )(images)
+        for i, member in enumerate(members, 1)
+    ]
+    embeddings, probabilities = zip(*heads, strict=True)
+    if len(members) == 1:
+        outputs = [embeddings[0], probabilities[0]]
+    else:
+        outputs = [
+            keras.layers.Concatenate(name="embeddings")(embeddings),
+            keras.layers.Average(name="mean")(probabilities),
+        ]
+    return keras.Model(images, outputs, name="digits")
+
+
+def load_pretrained(model: "keras.Model", path: Path) -> None:
+    """Start the backbone of a `mobilenet` from weights that were trained elsewhere.
+
+    Raises:
+        ParameterError: the file doesn't fit.
+    """
+    try:
+        model.get_layer(_BACKBONE).load_weights(path)
+    except (ValueError, OSError) as exc:
+        raise ParameterError(
+            f"{path}: no weights of MobileNetV2 {_MOBILE_WIDTH} at {_MOBILE_SIZE} pixels "
+            "without its last layer"
+        ) from exc
+
+
+def _allconv(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
+    """All-convolution (Springenberg et al. 2015): strides instead of pooling, then global max.
+
+    Neither the brightness of the paper nor the contrast of the ink changes what it sees: each image
+    is brought to mean 0 and variance 1, and the first kernels, which sum to 0, meet no border.
+    """
+    import keras
+
+    first, second, *rest = recipe.widths
+    x = keras.layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, name="contrast")(
+        x
+    )
+    x = _convolution(x, first, kernel=5, strides=2, padding="valid", kernel_constraint=_zero_sum())
+    x = _convolution(x, second, strides=2)
+    for place, width in enumerate(rest, 1):
+        x = _convolution(x, width, padding="valid" if place > len(rest) - 2 else "same")
+    return keras.layers.GlobalMaxPooling2D()(x)
 
 
 def _convolution(
@@ -58,14 +122,84 @@ def _convolution(
     kernel: int = 3,
     strides: int = 1,
     padding: str = "same",
+    **options: Any,
 ) -> "keras.KerasTensor":
     """Convolution, batch normalisation (Ioffe & Szegedy 2015), rectifier."""
     import keras
 
-    x = keras.layers.Conv2D(filters, kernel, strides=strides, padding=padding, use_bias=False)(x)
+    x = keras.layers.Conv2D(
+        filters, kernel, strides=strides, padding=padding, use_bias=False, **options
+    )(x)
     x = keras.layers.BatchNormalization(momentum=0.97)(x)
     return keras.layers.ReLU()(x)
 
 
-_BUILDERS: dict[str, Callable[["keras.KerasTensor"], "keras.KerasTensor"]] = {"allconv": _allconv}
-NAMES = tuple(_BUILDERS)
+def _zero_sum() -> "keras.constraints.Constraint":
+    import keras
+
+    class ZeroSum(keras.constraints.Constraint):
+        """Kernels whose weights sum to 0, so that an even ground leaves no trace."""
+
+        def __call__(self, kernel: Any) -> Any:
+            return kernel - keras.ops.mean(kernel, axis=(0, 1, 2), keepdims=True)
+
+    return ZeroSum()
+
+
+def _pooled(x: "keras.KerasTensor", widths: Sequence[int]) -> "keras.KerasTensor":
+    """3 × 3 convolutions, each followed by max pooling."""
+    import keras
+
+    for width in widths:
+        x = keras.layers.Conv2D(width, 3, activation="relu")(x)
+        x = keras.layers.MaxPooling2D()(x)
+    return keras.layers.Flatten()(x)
+
+
+def _dense(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
+    """Fully connected layers on raw pixels (LeCun et al. 1998 had 300 and 100 units)."""
+    import keras
+
+    x = keras.layers.Flatten()(x)
+    for width in recipe.widths:
+        x = keras.layers.Dense(width, activation="relu")(x)
+    return x
+
+
+def _cnn(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
+    """Convolutions with pooling, then one fully connected layer, whose width comes last."""
+    import keras
+
+    *convolutions, units = recipe.widths
+    return keras.layers.Dense(units, activation="relu")(_pooled(x, convolutions))
+
+
+def _convnet(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
+    """Convolutions with pooling and nothing else, as in Keras' "Simple MNIST convnet"."""
+    return _pooled(x, recipe.widths)
+
+
+def _mobilenet(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
+    """MobileNetV2 (Sandler et al. 2018), narrow, on enlarged images repeated to three channels."""
+    import keras
+
+    shape = (_MOBILE_SIZE, _MOBILE_SIZE, 3)
+    backbone = keras.applications.MobileNetV2(
+        shape, alpha=_MOBILE_WIDTH, include_top=False, weights=None, name=_BACKBONE
+    )
+    x = keras.layers.Resizing(*shape[:2])(x)
+    x = keras.layers.Concatenate()([x, x, x])
+    return keras.layers.GlobalAveragePooling2D()(backbone(x))
+
+
+_BACKBONE = "mobilenetv2"
+
+Layers = Callable[["keras.KerasTensor", Recipe], "keras.KerasTensor"]
+# each with the fewest and the most widths that it takes
+_NETWORKS: dict[str, tuple[Layers, int, int]] = {
+    "allconv": (_allconv, 3, 8),
+    "dense": (_dense, 1, 8),
+    "cnn": (_cnn, 2, 4),
+    "convnet": (_convnet, 1, 3),
+    "mobilenet": (_mobilenet, 0, 0),
+}

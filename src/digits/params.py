@@ -5,10 +5,11 @@ bounds are errors that name it.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from digits.errors import ParameterError
 
@@ -17,6 +18,16 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Width = Annotated[int, Field(ge=1, le=2048)]
+Widths = Annotated[tuple[Width, ...], Field(max_length=12)]  # channels or units, layer by layer
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+Portion = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Degrees = Annotated[float, Field(ge=0, le=45)]
+Resize = Annotated[float, Field(ge=0, le=0.5)]  # share of the size
+Pixels = Annotated[float, Field(ge=0, le=8)]
+Bend = Annotated[float, Field(ge=0, le=4)]  # pixels, standard deviation of the control points
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -57,26 +68,49 @@ class Preprocess(Section):
     train_batches: tuple[str, ...]  # labelled handwriting to learn from, besides MNIST
 
 
-class Augmentation(Section):
-    """Random affine distortion of training images; each value is the largest deviation."""
-
-    rotation: Annotated[float, Field(ge=0, le=45)]  # degrees
-    scale: Annotated[float, Field(ge=0, le=0.5)]  # share of the size
-    shear: Annotated[float, Field(ge=0, le=1)]  # tangent of the slant
-    shift: Annotated[float, Field(ge=0, le=8)]  # pixels
-
-
 class Train(Section):
-    """The network and how it learns."""
+    """Which of `models` is trained, and from which random start."""
 
     model: str
     seed: Seed
+
+
+class Augmentation(Section):
+    """Random distortion of training images; affine values are the largest deviation."""
+
+    rotation: Degrees
+    scale: Resize
+    shear: Share  # tangent of the slant
+    shift: Pixels
+    elastic: Bend
+    noise: Share  # Gaussian, in half the images: largest standard deviation, as a share of white
+
+
+class Pretrained(Section):
+    """Weights to start from; used only if they are the pinned ones."""
+
+    path: str
+    sha256: Sha256
+
+
+class Recipe(Section):
+    """A network and how it learns: one entry of `models`."""
+
+    network: str
+    widths: Widths
+    dropout: Portion  # before the last layer
+    members: Annotated[int, Field(ge=1, le=50)]  # networks whose probabilities are averaged
+    pretrained: Pretrained | None
+    optimizer: Literal["adam", "muon"]
     epochs: Size
-    batch_size: Annotated[int, Field(ge=1, le=4096)]
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
-    weight_decay: Annotated[float, Field(ge=0, le=1)]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    batch_size: BatchSize
+    learning_rate: Rate  # peak
+    momentum: Annotated[float, Field(gt=0, lt=1)]  # Muon's; Adam keeps its own
+    schedule: Literal["cosine", "constant"]
     warmup: Share  # share of all steps in which the learning rate rises
+    weight_decay: Share
+    label_smoothing: Portion
+    averaging: Portion  # momentum of the weights' moving average
     patience: Size  # epochs without a better validation loss before stopping
     augmentation: Augmentation
 
@@ -87,6 +121,8 @@ class Evaluate(Section):
     confidence_level: Annotated[float, Field(gt=0.5, lt=1)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
     gallery: Count  # mistakes to show
+    doubted_labels: tuple[Count, ...]  # rows of the test set, from 0
+    corruption_seed: Seed
 
 
 class Drift(Section):
@@ -105,6 +141,43 @@ class Compare(Section):
     tolerance: dict[str, Annotated[float, Field(ge=0)]]
 
 
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise PydanticCustomError("falling", "expected [from, to], from not above to")
+    return ends
+
+
+_Rising = AfterValidator(_rising)
+
+
+class Space(Section):
+    """Where a search looks: a list of choices, or [from, to]; equal ends leave a value alone."""
+
+    widths: Annotated[tuple[Widths, ...], Field(min_length=1)]
+    batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1)]
+    learning_rate: Annotated[tuple[Rate, Rate], _Rising]
+    weight_decay: Annotated[tuple[Rate, Rate], _Rising]
+    dropout: Annotated[tuple[Portion, Portion], _Rising]
+    label_smoothing: Annotated[tuple[Portion, Portion], _Rising]
+    rotation: Annotated[tuple[Degrees, Degrees], _Rising]
+    scale: Annotated[tuple[Resize, Resize], _Rising]
+    shear: Annotated[tuple[Share, Share], _Rising]
+    shift: Annotated[tuple[Pixels, Pixels], _Rising]
+    elastic: Annotated[tuple[Bend, Bend], _Rising]
+
+
+class Search(Section):
+    """How long and where `digits search` looks for a better recipe."""
+
+    trials: Size
+    minutes: Annotated[float, Field(gt=0)]
+    epochs: Size  # of each trial
+    train_count: Annotated[int, Field(ge=10)]  # images that each trial learns from
+    seed: Seed
+    startup_trials: Size  # before the sampler learns from trials and the pruner stops any
+    space: Space
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -113,9 +186,26 @@ class Params(Section):
     validate_: Validate = Field(alias="validate")  # `validate` alone is pydantic's own
     preprocess: Preprocess
     train: Train
+    models: dict[ModelName, Recipe]
     evaluate: Evaluate
     drift: Drift
     compare: Compare
+    search: Search
+
+    @model_validator(mode="after")
+    def _knows_its_model(self) -> Self:
+        if self.train.model not in self.models:
+            raise PydanticCustomError(
+                "unknown_model",
+                "'train.model' is {model}; known: {known}",
+                {"model": repr(self.train.model), "known": ", ".join(self.models)},
+            )
+        return self
+
+    @property
+    def recipe(self) -> Recipe:
+        """The network that the train stage trains."""
+        return self.models[self.train.model]
 
 
 StageName = Literal["ingest", "validate", "preprocess", "train", "evaluate", "drift"]
@@ -156,6 +246,8 @@ def _describe(error: Any) -> str:
         return f"unknown key '{key}' in {_section(section)}; it has {_known(section)}"
     if error["type"] == "missing":
         return f"'{where}' is missing"
+    if error["type"] == "unknown_model":
+        return str(error["msg"])
     return f"'{where}' is {error['input']!r}: {str(error['msg']).lower()}"
 
 
@@ -167,7 +259,14 @@ def _known(names: list[str]) -> str:
     model: type[BaseModel] = Params
     for name in names:
         field = next((f for key, f in model.model_fields.items() if name in (key, f.alias)), None)
-        if field is None or not isinstance(field.annotation, type):
+        if field is None:
+            continue  # the name of a model, as `models` maps names to recipes
+        found = next(filter(_is_section, (field.annotation, *get_args(field.annotation))), None)
+        if found is None:
             break
-        model = field.annotation
+        model = found
     return ", ".join(field.alias or key for key, field in model.model_fields.items())
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -104,8 +104,32 @@ class Project:
         return self.reports / "plots"
 
     @property
+    def benchmarks(self) -> Path:
+        return self.reports / "benchmarks.json"
+
+    @property
     def drift_report(self) -> Path:
         return self.reports / "drift.json"
+
+    @property
+    def notebook(self) -> Path:
+        return self.reports / "digits.ipynb"
+
+    @property
+    def zoo_report(self) -> Path:
+        return self.reports / "zoo.json"
+
+    @property
+    def zoo_page(self) -> Path:
+        return self.reports / "zoo.md"
+
+    @property
+    def zoo_plots(self) -> Path:
+        return self.reports / "zoo"
+
+    @property
+    def search_report(self) -> Path:
+        return self.reports / "search.json"
 
     # what people look at: holds dates, or is made from the above; never a stage's output
     @property
@@ -122,12 +146,24 @@ class Project:
         return self.build / "state"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.state / "training"
+
+    @property
+    def search(self) -> Path:
+        return self.state / "search"
+
+    @property
     def quarantine(self) -> Path:
         return self.build / "quarantine"
 
     @property
     def registry_cache(self) -> Path:
         return self.build / "registry"
+
+    @property
+    def zoo(self) -> Path:
+        return self.build / "zoo"
 
     def relative(self, path: Path) -> str:
         """`path` as people know it: relative to the project where it lies inside."""

@@ -1,90 +1,54 @@
-"""Values → PNG bytes. Same values, same bytes; no files, and nothing of pyplot's global state.
+"""Values → PNG bytes: the plots of one model. Those that compare models are in views.
 
-A plot's title says what is seen in it. The two colours are Okabe and Ito's blue and vermillion
-(https://jfly.uni-koeln.de/color/), which colour-blind readers tell apart; no meaning rests on
-colour alone.
+A plot's title says what is seen in it.
 """
 
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, Literal, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-_Layout = Literal["constrained"] | None
-_Arguments = ParamSpec("_Arguments")
+from digits.canvas import (
+    BLUE,
+    CALM,
+    DASHED,
+    GRID,
+    HEAD,
+    HOLLOW,
+    INK,
+    MUTED,
+    PERCENT,
+    RED,
+    WIDTH,
+    percent,
+    png,
+    sheet,
+)
 
-_DPI = 150  # 8 inches are 1,200 pixels: sharp where a page shows them 800 wide
-_WIDTH = 8.0  # inches
-_HEAD = 0.72  # inches above the axes, for the title and the line below it
 _COLUMNS = 8  # pictures in a row of the gallery
 _TILE = 1.38  # inches from one of its rows to the next
 
-_INK, _MUTED, _GRID, _CALM = "#1f2328", "#667080", "#e3e6ea", "#eef1f4"
-_BLUE, _RED = "#0072b2", "#d55e00"
-_HEAT = LinearSegmentedColormap.from_list("heat", ["#fdf0e1", "#f3ae68", _RED, "#8a3600"])
-_STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": _GRID,
-    "text.color": _INK,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "legend.frameon": False,
-    "lines.linewidth": 2,
-}
-_DASHED = (0, (4, 3))
-_ASIDE: dict[str, Any] = {"color": _BLUE, "fontsize": 9}
-_HOLLOW: dict[str, Any] = {
-    "color": "white",
-    "markeredgecolor": _RED,
-    "markeredgewidth": 2,
-    "markersize": 7,
-}
+_HEAT = LinearSegmentedColormap.from_list("heat", ["#fdf0e1", "#f3ae68", RED, "#8a3600"])
+_ASIDE: dict[str, Any] = {"color": BLUE, "fontsize": 9}
 _RING: dict[str, Any] = {
-    "color": _BLUE,
+    "color": BLUE,
     "markersize": 11,
     "markerfacecolor": "white",
     "markeredgewidth": 2.5,
 }
 _SPLITS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("train", "training", {"color": _RED, "linestyle": _DASHED}),
-    ("val", "validation", {"color": _BLUE, "linestyle": "solid"}),
+    ("train", "training", {"color": RED, "linestyle": DASHED}),
+    ("val", "validation", {"color": BLUE, "linestyle": "solid"}),
 )
-_PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 _Z = 1.959964  # standard normal quantile of a two-sided 95 % interval
 
 
-def _png(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, bytes]:
-    """`draw` with its figure as PNG bytes, whatever the reader's own matplotlib settings are."""
-
-    @wraps(draw)
-    def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> bytes:
-        buffer = io.BytesIO()
-        with matplotlib.style.context(["default", _STYLE]):
-            draw(*args, **kwargs).savefig(
-                buffer, format="png", dpi=_DPI, metadata={"Software": None}
-            )
-        return buffer.getvalue()
-
-    return drawn
-
-
-@_png
+@png
 def confusion(matrix: Sequence[Sequence[int]]) -> Figure:
     """What each written digit was read as.
 
@@ -97,8 +61,8 @@ def confusion(matrix: Sequence[Sequence[int]]) -> Figure:
     shade = np.log1p(errors) / np.log1p(max(errors.max(), 1))
     colours = _HEAT(shade)
     colours[errors == 0] = to_rgba("white")
-    colours[np.eye(len(counts), dtype=bool)] = to_rgba(_CALM)
-    figure = _figure(7.6, *_confusion_title(counts, errors))
+    colours[np.eye(len(counts), dtype=bool)] = to_rgba(CALM)
+    figure = sheet(7.6, *_confusion_title(counts, errors))
     axes = figure.add_subplot()
     axes.imshow(colours)
     for row, column in np.ndindex(*counts.shape):
@@ -115,7 +79,7 @@ def confusion(matrix: Sequence[Sequence[int]]) -> Figure:
     return figure
 
 
-@_png
+@png
 def per_digit(figures: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Recall with its interval, and precision, of each digit.
 
@@ -130,30 +94,30 @@ def per_digit(figures: Mapping[str, Mapping[str, Any]]) -> Figure:
     intervals = np.array([figures[digit]["recall_interval"] for digit in digits], dtype=float)
     lowest = _axis_start(float(min(intervals.min(), precision.min())))
     weak, strong = digits[int(recall.argmin())], digits[int(recall.argmax())]
-    figure = _figure(
+    figure = sheet(
         4.3,
-        f"Recall is lowest for {weak} ({_percent(recall.min())}) "
-        f"and highest for {strong} ({_percent(recall.max())})",
+        f"Recall is lowest for {weak} ({percent(recall.min())}) "
+        f"and highest for {strong} ({percent(recall.max())})",
         f"{_start_note(lowest)} Pale bars span the recall's confidence interval.",
     )
     axes = figure.add_subplot()
     places = np.arange(len(digits))
     _points(axes, places - 0.14, recall, *intervals.T)
-    axes.plot(places + 0.14, precision, "D", label="precision", **_HOLLOW)
-    axes.axhline(recall.mean(), color=_BLUE, linewidth=1, linestyle=_DASHED, zorder=0)
+    axes.plot(places + 0.14, precision, "D", label="precision", **HOLLOW)
+    axes.axhline(recall.mean(), color=BLUE, linewidth=1, linestyle=DASHED, zorder=0)
     across = axes.get_yaxis_transform()
     axes.text(1.005, recall.mean(), "mean\nrecall", transform=across, va="center", **_ASIDE)
     axes.set_ylim(lowest, 1 + (1 - lowest) * 0.03)
     axes.set_xticks(places, [f"{digit}\n{figures[digit]['n']:,}" for digit in digits])
     axes.tick_params(axis="x", length=0)
     axes.set_xlabel("digit, and how many of it were tested")
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.grid(axis="y")
     axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(0, 1), borderaxespad=0)
     return figure
 
 
-@_png
+@png
 def mistakes(images: np.ndarray, rows: Sequence[Mapping[str, Any]], most: int = 40) -> Figure:
     """The pictures that were misread, the most confident mistake first.
 
@@ -168,23 +132,23 @@ def mistakes(images: np.ndarray, rows: Sequence[Mapping[str, Any]], most: int = 
     if len(images) != len(rows):
         raise ValueError(f"images and rows must be as many, got {len(images)} and {len(rows)}")
     order = sorted(range(len(rows)), key=lambda i: (-float(rows[i]["confidence"]), i))[:most]
-    height = -(-len(order) // _COLUMNS) * _TILE + _HEAD
-    figure = _figure(height, *_mistakes_title(len(order), len(rows)), layout=None)
-    pitch = _WIDTH / _COLUMNS
+    height = -(-len(order) // _COLUMNS) * _TILE + HEAD
+    figure = sheet(height, *_mistakes_title(len(order), len(rows)), layout=None)
+    pitch = WIDTH / _COLUMNS
     side = pitch - 0.2
     for place, index in enumerate(order):
         row, column = divmod(place, _COLUMNS)
-        left, bottom = column * pitch + 0.1, height - _HEAD - row * _TILE - side
+        left, bottom = column * pitch + 0.1, height - HEAD - row * _TILE - side
         axes = figure.add_axes(
-            (left / _WIDTH, bottom / height, side / _WIDTH, side / height), xticks=[], yticks=[]
+            (left / WIDTH, bottom / height, side / WIDTH, side / height), xticks=[], yticks=[]
         )
         axes.imshow(255 - images[index], cmap="gray", vmin=0, vmax=255)  # ink on paper
-        axes.spines[:].set(visible=True, color=_GRID)
+        axes.spines[:].set(visible=True, color=GRID)
         _caption(axes, rows[index])
     return figure
 
 
-@_png
+@png
 def curves(history: Mapping[str, Mapping[str, Sequence[float]]], best_epoch: int) -> Figure:
     """Loss and accuracy after each epoch, on what was learned from and on what was kept back.
 
@@ -192,7 +156,7 @@ def curves(history: Mapping[str, Mapping[str, Sequence[float]]], best_epoch: int
         history: `train` and `val` → `loss` and `accuracy` → one value an epoch.
         best_epoch: the epoch whose weights were kept, counted from 1.
     """
-    figure = _figure(3.9, *_curves_title(history["val"], best_epoch))
+    figure = sheet(3.9, *_curves_title(history["val"], best_epoch))
     loss, accuracy = figure.subplots(1, 2)
     for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
         for split, name, looks in _SPLITS:
@@ -200,18 +164,18 @@ def curves(history: Mapping[str, Mapping[str, Sequence[float]]], best_epoch: int
             axes.plot(np.arange(1, len(values) + 1), values, label=name, marker=".", **looks)
         if 1 <= best_epoch <= len(values):  # the last split is val, which chose the epoch
             axes.plot(best_epoch, values[best_epoch - 1], "o", **_RING)
-            axes.axvline(best_epoch, color=_MUTED, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
-        axes.set_title(metric, loc="left", fontsize=10.5, color=_MUTED)
+            axes.axvline(best_epoch, color=MUTED, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
+        axes.set_title(metric, loc="left", fontsize=10.5, color=MUTED)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(axis="y")
     _log_scale(loss, history)
     loss.legend(loc="upper center", frameon=True, framealpha=1, edgecolor="white")
-    accuracy.yaxis.set_major_formatter(_PERCENT)
+    accuracy.yaxis.set_major_formatter(PERCENT)
     return figure
 
 
-@_png
+@png
 def calibration(confidences: np.ndarray, correct: np.ndarray, bins: int) -> Figure:
     """Does "90 % sure" mean right nine times in ten?
 
@@ -221,42 +185,33 @@ def calibration(confidences: np.ndarray, correct: np.ndarray, bins: int) -> Figu
         bins: how many bins of equal width 0–1 is cut into.
     """
     table = _binned(np.asarray(confidences, float), np.asarray(correct, bool), bins)
-    figure = _figure(
+    figure = sheet(
         6.2,
         f"Stated confidence is off by {100 * _calibration_error(table):.2f} points on average",
         "On the diagonal, confidence is honest; below it, the model is too sure of itself. "
         "Pale bars: 95 % intervals.",
     )
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    upper.plot((0, 1), (0, 1), color=_MUTED, linewidth=1, linestyle=_DASHED)
+    upper.plot((0, 1), (0, 1), color=MUTED, linewidth=1, linestyle=DASHED)
     _points(upper, table["confidence"], table["accuracy"], table["low"], table["high"])
     upper.set_ylim(0, 1.03)
     upper.set_ylabel("share that was right")
-    upper.yaxis.set_major_formatter(_PERCENT)
+    upper.yaxis.set_major_formatter(PERCENT)
     upper.grid()
     _draw_counts(lower, table, bins)
     return figure
 
 
-def _figure(height: float, title: str, note: str, layout: _Layout = "constrained") -> Figure:
-    figure = Figure(figsize=(_WIDTH, height), layout=layout)
-    if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
-        engine.set(rect=(0, 0, 1, 1 - _HEAD / height))
-    figure.text(0.1 / _WIDTH, 1 - 0.12 / height, title, va="top", fontsize=13, weight="bold")
-    figure.text(0.1 / _WIDTH, 1 - 0.42 / height, note, va="top", fontsize=9.5, color=_MUTED)
-    return figure
-
-
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    axes.vlines(x, low, high, color=_BLUE, alpha=0.35, linewidth=6)
-    axes.plot(x, y, "o", color=_BLUE, markersize=9, label="recall", clip_on=False)
+    axes.vlines(x, low, high, color=BLUE, alpha=0.35, linewidth=6)
+    axes.plot(x, y, "o", color=BLUE, markersize=9, label="recall", clip_on=False)
 
 
 def _draw_counts(axes: Axes, table: Mapping[str, np.ndarray], bins: int) -> None:
-    axes.bar(table["middle"], table["n"], width=0.86 / bins, color=_BLUE)
+    axes.bar(table["middle"], table["n"], width=0.86 / bins, color=BLUE)
     above: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
     for middle, n in zip(table["middle"], table["n"], strict=True):
-        axes.annotate(f"{n:,}", (middle, n), **above, fontsize=8, color=_MUTED)
+        axes.annotate(f"{n:,}", (middle, n), **above, fontsize=8, color=MUTED)
     axes.set_yscale("log")
     axes.set_ylim(0.5, 6 * max(10, int(table["n"].max(initial=0))))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -264,7 +219,7 @@ def _draw_counts(axes: Axes, table: Mapping[str, np.ndarray], bins: int) -> None
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("pictures (log)")
     axes.set_xlim(0, 1.01)
-    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("confidence in the digit that was read")
 
 
@@ -272,10 +227,6 @@ def _calibration_error(table: Mapping[str, np.ndarray]) -> float:
     """Expected calibration error (Naeini et al. 2015): the mean gap, weighted by count."""
     gaps = np.abs(table["accuracy"] - table["confidence"])
     return float((table["n"] * gaps).sum() / max(table["n"].sum(), 1))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
 
 
 def _confusion_title(counts: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
@@ -293,9 +244,9 @@ def _confusion_title(counts: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
 def _write_count(axes: Axes, row: int, column: int, count: int, shade: float) -> None:
     looks: dict[str, Any] = {"ha": "center", "va": "center"}
     if row == column:
-        axes.text(column, row, f"{count:,}", color=_MUTED, **looks)
+        axes.text(column, row, f"{count:,}", color=MUTED, **looks)
     elif count:
-        colour = "white" if shade > 0.6 else _INK
+        colour = "white" if shade > 0.6 else INK
         axes.text(column, row, f"{count:,}", color=colour, weight="bold", fontsize=11, **looks)
 
 
@@ -325,8 +276,8 @@ def _caption(axes: Axes, row: Mapping[str, Any]) -> None:
     below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     looks: tuple[dict[str, Any], ...] = (
         {"xytext": (0, -4), "fontsize": 11},
-        {"xytext": (27, -4), "fontsize": 11, "weight": "bold", "color": _RED},
-        {"xytext": (0, -20), "fontsize": 9, "color": _MUTED},
+        {"xytext": (27, -4), "fontsize": 11, "weight": "bold", "color": RED},
+        {"xytext": (0, -20), "fontsize": 9, "color": MUTED},
     )
     texts = f"{row['label']} →", f"{row['prediction']}", f"{100 * float(row['confidence']):.1f} %"
     for text, look in zip(texts, looks, strict=True):
@@ -340,7 +291,7 @@ def _curves_title(val: Mapping[str, Sequence[float]], best_epoch: int) -> tuple[
         return f"{epochs} epochs", note
     loss, accuracy = val["loss"][best_epoch - 1], val["accuracy"][best_epoch - 1]
     return (
-        f"Best after epoch {best_epoch} of {epochs}: validation accuracy {_percent(accuracy)}",
+        f"Best after epoch {best_epoch} of {epochs}: validation accuracy {percent(accuracy)}",
         f"Validation loss {loss:.4f} there. {note}",
     )
 
@@ -349,7 +300,7 @@ def _log_scale(axes: Axes, history: Mapping[str, Mapping[str, Sequence[float]]])
     values = [value for split in ("train", "val") for value in history[split]["loss"]]
     if values and min(values) > 0:
         axes.set_yscale("log")
-        axes.set_title("loss (logarithmic)", loc="left", fontsize=10.5, color=_MUTED)
+        axes.set_title("loss (logarithmic)", loc="left", fontsize=10.5, color=MUTED)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())

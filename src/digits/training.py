@@ -4,16 +4,20 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from digits import augmentation, models
+from digits.checkpoints import Checkpoint, State
 from digits.errors import DataError
-from digits.params import Train
+from digits.params import Recipe
 
 if TYPE_CHECKING:
     import keras
+
+_BATCH = 500  # images that are judged at a time
 
 
 @dataclass(frozen=True)
@@ -29,68 +33,93 @@ class Trained:
     """A network with the weights of its best epoch, and how it got there.
 
     `history` holds a list a metric, one value an epoch: `loss`, `accuracy` (on distorted images,
-    while the weights move), `val_loss`, `val_accuracy`. `clean` has `loss` and `accuracy` of the
-    final weights on undistorted training images, which val's can be compared with. `best_epoch`
-    counts from 1.
+    while the weights move), `val_loss`, `val_accuracy`. `best_epoch` counts from 1.
     """
 
     model: "keras.Model"
     history: dict[str, list[float]]
-    clean: dict[str, float]
     best_epoch: int
 
 
 def train(
     data: Split,
     val: Split,
-    mean: float,
-    std: float,
-    params: Train,
+    scale: tuple[float, float],
+    recipe: Recipe,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    pretrained: Path | None = None,
     callbacks: Sequence["keras.callbacks.Callback"] = (),
     say: Callable[[str], None] = print,
 ) -> Trained:
-    """Train a network; the same arguments on the same machine give the same weights.
+    """Train one network; the same arguments on the same machine give the same weights.
 
     Args:
         data: what is learned from.
         val: what early stopping and the best epoch are judged by.
-        mean: of the training pixels, 0–1.
-        std: their standard deviation, 0–1.
+        scale: mean and standard deviation of the training pixels, 0–1.
+        recipe: the network and how it learns; `members` is not looked at.
+        seed: of weights, order and distortion.
+        checkpoint: where to go on from, and where each finished epoch is kept. A training that
+            goes on ends with the same weights as one that was never interrupted.
+        pretrained: verified weights to start from.
         callbacks: more Keras callbacks.
         say: called with one line an epoch.
 
     Raises:
-        ParameterError: there is no network of the name in `params`.
+        ParameterError: the recipe's network can't be built.
         DataError: a split is empty, or the loss became NaN.
     """
     for name, split in (("train", data), ("val", val)):
         if not len(split.images):
             raise DataError(f"the {name} split is empty; look at preprocess in params.yaml")
-    make_deterministic(params.seed)
-    model = models.build(params.model, mean, std)
-    steps = math.ceil(len(data.images) / params.batch_size)
-    compile_(model, params, steps)
-    best = _best_weights()
-    model.fit(
-        _batches(data, params),
-        epochs=params.epochs,
-        validation_data=(np.asarray(val.images), np.asarray(val.labels)),
-        validation_batch_size=500,
-        callbacks=[*callbacks, best, _report(params.epochs, say), *_stopping(params)],
-        verbose=0,
-    )
-    history = {key: [float(v) for v in values] for key, values in model.history.history.items()}
+    make_deterministic(seed)
+    model = models.build(recipe, *scale)
+    if pretrained:
+        models.load_pretrained(model, pretrained)
+    compile_(model, recipe, math.ceil(len(data.images) / recipe.batch_size))
+    progress = _progress(recipe, checkpoint, say)
+    progress.resume(model)
+    if not progress.is_over():
+        batches = _batches(data, recipe, seed)
+        model.fit(
+            batches,
+            initial_epoch=progress.epoch,
+            epochs=recipe.epochs,
+            validation_data=(np.asarray(val.images), np.asarray(val.labels)),
+            validation_batch_size=_BATCH,
+            callbacks=[progress, batches.turning(), *_averaging(recipe), *callbacks],
+            shuffle=False,  # Keras' own depends on how many epochs this process has seen
+            verbose=0,
+        )
+    history = progress.history
     if not np.isfinite(history["loss"]).all():
         raise DataError(
-            f"the loss became NaN in epoch {len(history['loss'])} with 'train.learning_rate' "
-            f"{params.learning_rate}; lower it in params.yaml"
+            f"the loss became NaN in epoch {len(history['loss'])} with 'learning_rate' "
+            f"{recipe.learning_rate}; lower it in params.yaml"
         )
-    model.set_weights(best.weights)
-    sample = slice(len(val.images))
-    loss, accuracy = model.evaluate(
-        np.asarray(data.images[sample]), np.asarray(data.labels[sample]), batch_size=500, verbose=0
-    )
-    return Trained(model, history, {"loss": loss, "accuracy": accuracy}, best.epoch)
+    model.set_weights(progress.best)
+    return Trained(model, history, best_epoch(history))
+
+
+def member_seed(seed: int, member: int) -> int:
+    """The seed of an ensemble's member, from 1; the first is what it would be alone."""
+    return seed + 1000 * (member - 1)
+
+
+def best_epoch(history: dict[str, list[float]]) -> int:
+    """The epoch with the lowest validation loss, from 1."""
+    return int(np.argmin(history["val_loss"])) + 1
+
+
+def score(model: "keras.Model", split: Split) -> dict[str, float]:
+    """`loss` (cross-entropy, nats) and `accuracy` of a two-headed network on undistorted images."""
+    _, probabilities = model.predict(np.asarray(split.images), batch_size=_BATCH, verbose=0)
+    of_label = probabilities[np.arange(len(split.labels)), split.labels].astype(np.float64)
+    return {
+        "loss": float(-np.log(np.maximum(of_label, 1e-7)).mean()),
+        "accuracy": float((probabilities.argmax(axis=1) == split.labels).mean()),
+    }
 
 
 def make_deterministic(seed: int) -> None:
@@ -122,23 +151,37 @@ def keep_memory() -> None:
     mallopt(top_pad, 256 << 20)
 
 
-def compile_(model: "keras.Model", params: Train, steps: int) -> None:
-    """AdamW (Loshchilov & Hutter 2019), rising then falling along a cosine over all steps."""
-    import keras
-
-    total = params.epochs * steps
-    rising = round(params.warmup * total)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=params.learning_rate / 25,
-        warmup_target=params.learning_rate,
-        warmup_steps=rising,
-        decay_steps=max(1, total - rising),
-    )
+def compile_(model: "keras.Model", recipe: Recipe, steps: int) -> None:
+    """Give a network its optimizer, for so many steps an epoch, and its loss."""
     model.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=params.weight_decay),
-        loss=_loss(params.label_smoothing),
+        optimizer=_optimizer(recipe, steps),
+        loss=_loss(recipe.label_smoothing),
         metrics=["accuracy"],
     )
+
+
+def _optimizer(recipe: Recipe, steps: int) -> "keras.optimizers.Optimizer":
+    """AdamW (Loshchilov & Hutter 2019) or Muon, at a constant rate or one that rises and falls."""
+    import keras
+
+    total = recipe.epochs * steps
+    rising = round(recipe.warmup * total)
+    rate = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=recipe.learning_rate / 25,
+            warmup_target=recipe.learning_rate,
+            warmup_steps=rising,
+            decay_steps=max(1, total - rising),
+        )
+    options: dict[str, Any] = {"weight_decay": recipe.weight_decay}
+    if recipe.averaging:
+        options |= {"use_ema": True, "ema_momentum": recipe.averaging}
+    if recipe.optimizer == "adam":
+        return keras.optimizers.AdamW(rate, **options)
+    from digits.muon import ConvolutionMuon
+
+    return ConvolutionMuon(rate, momentum=recipe.momentum, **options)
 
 
 def _loss(smoothing: float) -> Any:
@@ -156,7 +199,7 @@ def _loss(smoothing: float) -> Any:
     return loss
 
 
-def _batches(data: Split, params: Train) -> "keras.utils.PyDataset":
+def _batches(data: Split, recipe: Recipe, seed: int) -> Any:
     import keras
 
     class Batches(keras.utils.PyDataset):
@@ -164,72 +207,117 @@ def _batches(data: Split, params: Train) -> "keras.utils.PyDataset":
 
         def __init__(self) -> None:
             super().__init__(workers=2)  # the next batches are distorted while one is learned from
-            self.epoch = 0
-            self._shuffle()
+            self.turn_to(0)
+
+        def turn_to(self, epoch: int) -> None:
+            self.epoch = epoch
+            self.order = np.random.default_rng((seed, epoch)).permutation(len(data.images))
+
+        def turning(self) -> "keras.callbacks.Callback":
+            return keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda epoch, _: self.turn_to(epoch)
+            )
 
         def __len__(self) -> int:
-            return math.ceil(len(data.images) / params.batch_size)
+            return math.ceil(len(data.images) / recipe.batch_size)
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            rows = self.order[index * params.batch_size : (index + 1) * params.batch_size]
-            rng = np.random.default_rng((params.seed, self.epoch, index))
-            images = augmentation.distort(data.images[rows], params.augmentation, rng)
+            rows = self.order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
+            rng = np.random.default_rng((seed, self.epoch, index))
+            images = augmentation.distort(data.images[rows], recipe.augmentation, rng)
             return images, data.labels[rows]
-
-        def on_epoch_end(self) -> None:
-            self.epoch += 1
-            self._shuffle()
-
-        def _shuffle(self) -> None:
-            rng = np.random.default_rng((params.seed, self.epoch))
-            self.order = rng.permutation(len(data.images))
 
     return Batches()
 
 
-def _stopping(params: Train) -> "list[keras.callbacks.Callback]":
+def _averaging(recipe: Recipe) -> "list[keras.callbacks.Callback]":
+    """Validate with the moving average of the weights, learn on with the weights themselves."""
     import keras
 
-    return [
-        keras.callbacks.EarlyStopping(monitor="val_loss", patience=params.patience),
-        keras.callbacks.TerminateOnNaN(),
-    ]
+    return [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []
 
 
-def _best_weights() -> Any:
+def _progress(recipe: Recipe, checkpoint: Checkpoint | None, say: Callable[[str], None]) -> Any:
     import keras
 
-    class BestWeights(keras.callbacks.Callback):
-        """Keeps the weights of the epoch with the lowest validation loss."""
+    class Progress(keras.callbacks.Callback):
+        """Where a training stands: says it, keeps the best weights, stops it, lets it go on."""
 
-        def on_train_begin(self, logs: Any = None) -> None:
-            self.loss, self.epoch = math.inf, 1
-            self.weights = self.model.get_weights()
+        def __init__(self) -> None:
+            super().__init__()
+            self.history: dict[str, list[float]] = {}
+            self.best: list[np.ndarray] = []
+            self.resumed = 0
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            if logs["val_loss"] < self.loss:
-                self.loss, self.epoch = logs["val_loss"], epoch + 1
-                self.weights = self.model.get_weights()
+        @property
+        def epoch(self) -> int:
+            """Epochs that are finished."""
+            return len(self.history.get("loss", ()))
 
-    return BestWeights()
+        def is_over(self) -> bool:
+            """Whether there is nothing left to learn: all epochs done, no progress, or NaN."""
+            return bool(self.epoch) and (
+                self.epoch >= recipe.epochs
+                or self.epoch - best_epoch(self.history) >= recipe.patience
+                or not math.isfinite(self.history["loss"][-1])
+            )
 
-
-def _report(epochs: int, say: Callable[[str], None]) -> Any:
-    import keras
-
-    class Report(keras.callbacks.Callback):
-        """One line an epoch, with the time that is left."""
+        def resume(self, model: "keras.Model") -> None:
+            """Take up what the checkpoint holds, if it fits the network."""
+            model.optimizer.build(model.trainable_variables)
+            state = checkpoint.load() if checkpoint else None
+            if (
+                state
+                and _fits(model.variables, state.variables)
+                and _fits(model.optimizer.variables, state.optimizer)
+            ):
+                _assign(model.variables, state.variables)
+                _assign(model.optimizer.variables, state.optimizer)
+                self.history, self.best = state.history, state.best
+                self.resumed = self.epoch
+                say(f"going on after epoch {self.epoch}/{recipe.epochs}")
 
         def on_train_begin(self, logs: Any = None) -> None:
             self.start = time.monotonic()
 
+        def on_test_end(self, logs: Any = None) -> None:
+            self.judged = self.model.get_weights()  # the average of weights, where there is one
+
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            for key, value in logs.items():
+                self.history.setdefault(key, []).append(float(value))
+            if best_epoch(self.history) == self.epoch:
+                self.best = self.judged
+            if self.is_over():
+                self.model.stop_training = True
+            if checkpoint:
+                checkpoint.save(
+                    State(
+                        _values(self.model.variables),
+                        _values(self.model.optimizer.variables),
+                        self.best,
+                        self.history,
+                    )
+                )
             passed = time.monotonic() - self.start
-            left = passed / (epoch + 1) * (epochs - epoch - 1)
+            left = passed / (self.epoch - self.resumed) * (recipe.epochs - self.epoch)
             say(
-                f"epoch {epoch + 1}/{epochs}  loss {logs['loss']:.4f}  "
+                f"epoch {self.epoch}/{recipe.epochs}  loss {logs['loss']:.4f}  "
                 f"val loss {logs['val_loss']:.4f}  val accuracy {logs['val_accuracy']:.4f}  "
                 f"{passed:.0f} s, about {left:.0f} s left"
             )
 
-    return Report()
+    return Progress()
+
+
+def _values(variables: Sequence[Any]) -> list[np.ndarray]:
+    return [np.asarray(variable) for variable in variables]
+
+
+def _fits(variables: Sequence[Any], values: Sequence[np.ndarray]) -> bool:
+    return [tuple(v.shape) for v in variables] == [v.shape for v in values]
+
+
+def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -1,4 +1,7 @@
-"""Weights are opened only after their SHA-256 is that of the card, which git keeps."""
+"""A model's files: their names, and that they are opened only after their SHA-256 is the card's.
+
+Git keeps the card, reports/model.json.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +9,10 @@ from typing import Any
 
 from digits import artifacts
 from digits.errors import RegistryError
+
+KERAS = "digits.weights.h5"  # byte-identical for equal weights, which .keras files are not
+ONNX = "digits.onnx"  # what predicts
+LITERT = "digits.tflite"  # for phones and small boards
 
 
 def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:

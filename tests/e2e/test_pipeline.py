@@ -62,7 +62,7 @@ def test_a_first_run_a_second_and_a_changed_parameter(
     assert second.returncode == 0
     assert "Nothing to do" in second.stdout
 
-    set_param(small_project, "train", "epochs", 1)
+    set_param(small_project, "models.accurate", "epochs", 1)
     third = digits(small_project, "run")
     assert third.returncode == 0, third.stdout + third.stderr
     assert {step for step, status in ran(third).items() if status == "unchanged"} == {
@@ -114,7 +114,7 @@ def test_a_flipped_byte_stops_the_run_and_fetch_cures_it(built_project: Project)
 
 def test_killed_while_training_leaves_nothing_and_can_go_on(built_project: Project) -> None:
     before = hashes(built_project)
-    set_param(built_project, "train", "epochs", 1)
+    set_param(built_project, "models.accurate", "epochs", 1)
     for victim in ("flows.pipeline", "dvc repro"):
         command = [sys.executable, "-m", "digits", "run"]
         with (built_project.root / "build" / "log.txt").open("w") as log:
@@ -127,7 +127,7 @@ def test_killed_while_training_leaves_nothing_and_can_go_on(built_project: Proje
         _gone(known)
     again = digits(built_project, "run")
     assert again.returncode == 0, again.stdout + again.stderr
-    set_param(built_project, "train", "epochs", 2)
+    set_param(built_project, "models.accurate", "epochs", 2)
     run("dvc", "repro", "-q", cwd=built_project.root)
     assert hashes(built_project) == before
 

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run
 
 import digits
-from digits import artifacts, augmentation, models, params
+from digits import artifacts, augmentation, exports, models, params
 from digits.errors import DataError, ParameterError, RegistryError
-from digits.params import Augmentation
+from digits.params import Augmentation, Recipe
 from digits.paths import Project
 
-STILL = Augmentation(rotation=0, scale=0, shear=0, shift=0)
+STILL = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, noise=0)
+SIZES = {"cnn": 225_034, "dense": 266_610, "keras_example": 34_826}
 
 
 @pytest.fixture(scope="module")
@@ -68,27 +69,54 @@ def test_other_images_are_refused(
         recogniser.predict(images)
 
 
-def test_altered_weights_are_not_opened(built_project: Project) -> None:
-    weights = built_project.models / "digits.weights.h5"
-    weights.write_bytes(b"not the registered weights")
-    with pytest.raises(RegistryError, match=r"digits\.weights\.h5: SHA-256 is .*not opened"):
+@pytest.mark.parametrize("name", ["digits.weights.h5", "digits.onnx", "digits.tflite"])
+def test_altered_weights_are_not_opened(built_project: Project, name: str) -> None:
+    (built_project.models / name).write_bytes(b"not the registered weights")
+    with pytest.raises(RegistryError, match=rf"{name}: SHA-256 is .*not opened"):
         digits.Recogniser.load(built_project.root)
 
 
-def test_weights_of_another_network_are_told_in_a_line(
-    built_project: Project, monkeypatch: pytest.MonkeyPatch
+def test_a_registered_file_that_is_no_network_is_told_in_a_line(built_project: Project) -> None:
+    path = built_project.models / "digits.onnx"
+    path.write_bytes(b"no network")
+    card = artifacts.read_json(built_project.model_card)
+    card["weights"]["models/digits.onnx"] = artifacts.sha256(path)
+    artifacts.write_json(built_project.model_card, card)
+    with pytest.raises(RegistryError, match="not a network that ONNX Runtime can run"):
+        digits.Recogniser.load(built_project.root)
+
+
+def test_recognising_needs_no_tensorflow(built_project: Project) -> None:
+    code = (
+        "import sys, numpy, digits; digits.Recogniser.load().predict("
+        "numpy.zeros((1, 28, 28), numpy.uint8)); print('tensorflow' in sys.modules)"
+    )
+    assert run("python", "-c", code, cwd=built_project.root).stdout.strip() == "False"
+
+
+def test_all_formats_agree(
+    built_project: Project, recogniser: "digits.Recogniser", val: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    from digits import models as networks
+    project = built_project
+    card = artifacts.read_json(project.model_card)
+    recipe = Recipe.model_validate(card["recipe"])
+    scale = (card["scale"]["mean"], card["scale"]["std"])
+    images, _ = val
+    expected = recogniser.predict(images)
+    for other in (
+        exports.LiteRT(project.models / "digits.tflite"),
+        exports.Keras(project.models / "digits.weights.h5", recipe, scale),
+    ):
+        np.testing.assert_allclose(other.predict(images), expected, atol=1e-5)
+    with pytest.raises(RegistryError, match="litert gives other probabilities than ONNX"):
+        exports.compare("litert", expected, expected[:, ::-1])
 
-    def narrower(x: object) -> object:
-        import keras
 
-        x = keras.layers.Conv2D(4, 3)(x)
-        return keras.layers.GlobalMaxPooling2D(name="embedding")(x)
-
-    monkeypatch.setitem(networks._BUILDERS, "allconv", narrower)
+def test_weights_of_another_network_are_told_in_a_line(built_project: Project) -> None:
+    card = artifacts.read_json(built_project.model_card)
+    recipe = Recipe.model_validate(card["recipe"] | {"widths": [16, 32, 33]})
     with pytest.raises(RegistryError, match="doesn't fit network 'allconv'"):
-        digits.Recogniser.load(built_project.root)
+        exports.Keras(built_project.models / "digits.weights.h5", recipe, (0.1, 0.3))
 
 
 def test_a_card_cannot_point_outside(built_project: Project) -> None:
@@ -108,13 +136,29 @@ def test_without_distortion_images_stay_as_they_are(val: tuple[np.ndarray, np.nd
 
 def test_distortion_keeps_the_ink_and_moves_it(val: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = val
-    chosen = params.load(REPOSITORY / "params.yaml").train.augmentation
+    chosen = params.load(REPOSITORY / "params.yaml").recipe.augmentation
     moved = augmentation.distort(images, chosen, np.random.default_rng(0))
     assert moved.dtype == np.uint8
     assert abs(moved.mean() / images.mean() - 1) < 0.1
     assert (moved != images).any(axis=(1, 2)).mean() > 0.99
 
 
-def test_an_unknown_network_is_named() -> None:
-    with pytest.raises(ParameterError, match=r"'train\.model' is 'lenet'; known: allconv"):
-        models.build("lenet", 0.1, 0.3)
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"network": "lenet"}, r"'network' is 'lenet'; known: allconv, dense"),
+        ({"widths": [8]}, r"'widths' of network 'allconv' is \[8\]; expected 3 to 8"),
+        ({"network": "cnn", "widths": [8] * 5}, r"'cnn' is \[8, 8, 8, 8, 8\]; expected 2 to 4"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_named(changes: dict[str, object], told: str) -> None:
+    recipe = params.load(REPOSITORY / "params.yaml").recipe
+    with pytest.raises(ParameterError, match=told):
+        models.build(recipe.model_copy(update=changes), 0.1, 0.3)
+
+
+def test_the_zoo_has_the_sizes_that_are_published() -> None:
+    zoo = params.load(REPOSITORY / "params.yaml").models
+    sizes = {name: models.build(zoo[name], 0.13, 0.3).count_params() for name in SIZES}
+    assert sizes == SIZES
+    assert models.build(zoo["tiny"], 0.13, 0.3).count_params() < 3000

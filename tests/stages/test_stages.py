@@ -104,7 +104,9 @@ def test_preprocess_learns_from_a_batch_that_is_named(built_project: Project) ->
 def test_train_pins_its_weights_and_evaluate_refuses_others(built_project: Project) -> None:
     weights = built_project.models / "digits.weights.h5"
     card = artifacts.read_json(built_project.model_card)
-    assert card["weights"] == {"models/digits.weights.h5": artifacts.sha256(weights)}
+    files = sorted(built_project.models.iterdir())
+    assert card["weights"] == {f"models/{path.name}": artifacts.sha256(path) for path in files}
+    assert {path.suffix for path in files} == {".h5", ".onnx", ".tflite"}
     weights.write_bytes(weights.read_bytes() + b"\x00")
     done = stage(built_project, "evaluate")
     assert done.returncode == 2
@@ -116,7 +118,7 @@ def test_train_with_an_unknown_model_names_those_that_are_known(built_project: P
     set_param(built_project, "train", "model", "resnet9000")
     done = stage(built_project, "train")
     assert done.returncode == 2
-    assert "'resnet9000'; known: allconv" in done.stderr
+    assert "'resnet9000'; known: accurate" in done.stderr
 
 
 def test_metrics_are_those_of_the_predictions(built_project: Project) -> None:

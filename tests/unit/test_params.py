@@ -15,15 +15,16 @@ TEXT = (REPOSITORY / "params.yaml").read_text()
     ("old", "new", "told"),
     [
         (
-            "  epochs:",
-            "  epoch:",
-            "unknown key 'epoch' in section 'train'; it has model, seed, epochs",
+            "    epochs:",
+            "    epoch:",
+            "unknown key 'epoch' in section 'models.accurate'; it has network, widths",
         ),
-        ("  epochs: ", "  epochs: -", "'train.epochs' is -"),
+        ("    epochs: ", "    epochs: -", "'models.accurate.epochs' is -"),
         ("alpha: 0.01", "alpha: high", "'drift.alpha' is 'high'"),
         ("evaluate:", "evaluation:", "'evaluate' is missing; unknown key 'evaluation' in the file"),
-        ("rotation: ", "rotation: 9", "'train.augmentation.rotation' is 9"),
+        ("rotation: ", "rotation: 9", "'models.accurate.augmentation.rotation' is 9"),
         ("train:", "train: [", "not valid YAML"),
+        ("model: accurate", "model: lenet", "'train.model' is 'lenet'; known: accurate, ensemble"),
     ],
 )
 def test_a_mistake_is_told_on_one_line(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -21,6 +21,9 @@ COMMANDS = {
     "drift": ("digits.cli.drift", "Is this handwriting still what the model was trained on?"),
     "compare": ("digits.cli.compare", "This tree against another revision."),
     "models": ("digits.cli.models", "The registry: register, list, promote, rollback, verify."),
+    "zoo": ("digits.cli.zoo", "All models side by side: accuracy, time, size, speed."),
+    "notebook": ("digits.cli.notebook", "Execute reports/digits.ipynb, the tour of the results."),
+    "search": ("digits.cli.search", "Look for a better recipe: trials judged on val."),
     "report": ("digits.cli.report", "Write reports/index.html and the README's results table."),
 }
 

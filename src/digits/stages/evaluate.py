@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from digits import artifacts, evaluation, plots
-from digits.params import Evaluate, Params
+from digits import artifacts, corruptions, evaluation, exports, plots, weights
+from digits.params import Evaluate, Params, Recipe
 from digits.paths import Project
 from digits.recogniser import Recogniser
 from digits.stages._stage import main
@@ -26,7 +26,15 @@ def evaluate(project: Project, params: Params) -> None:
         probabilities = recogniser.predict(images)
         scores[split] = evaluation.score(labels, probabilities, params.evaluate)
     wrong = evaluation.mistakes(labels, probabilities)
-    metrics = {"test": scores["test"], "val": _summary(scores["val"])}
+    doubted = evaluation.without(
+        params.evaluate.doubted_labels, labels, probabilities, params.evaluate
+    )
+    metrics = {
+        "test": scores["test"] | {"without_doubted_labels": doubted},
+        "val": _summary(scores["val"]),
+        "corrupted": _corrupted(recogniser, images, labels, params.evaluate.corruption_seed),
+        "exports": _exports(project, card, images, probabilities),
+    }
     artifacts.write_json(project.metrics, metrics)
     artifacts.write_table(project.mistakes, wrong)
     artifacts.write_table(
@@ -35,8 +43,43 @@ def evaluate(project: Project, params: Params) -> None:
     _draw(project, params.evaluate, scores["test"], card, (images, labels, probabilities, wrong))
     print(
         f"test: {scores['test']['errors']} of {scores['test']['n']:,} misread, "
-        f"accuracy {scores['test']['accuracy']:.4f}"
+        f"accuracy {scores['test']['accuracy']:.4f}; {doubted['accuracy']:.4f} without "
+        f"{len(params.evaluate.doubted_labels)} images whose label people doubt"
     )
+    print(f"MNIST-C: mean error {metrics['corrupted']['mean_error']:.4f}")
+
+
+def _corrupted(
+    recogniser: Recogniser, images: np.ndarray, labels: np.ndarray, seed: int
+) -> dict[str, float]:
+    """The share that is misread of the test set under each of MNIST-C's corruptions."""
+    errors = {
+        f"{name}_error": float(
+            (
+                recogniser.predict(corruptions.corrupt(images, name, seed)).argmax(axis=1) != labels
+            ).mean()
+        )
+        for name in corruptions.NAMES
+    }
+    errors["mean_error"] = float(np.mean(list(errors.values())))
+    return {name: round(error, 6) for name, error in errors.items()}
+
+
+def _exports(
+    project: Project, card: dict[str, Any], images: np.ndarray, probabilities: np.ndarray
+) -> dict[str, Any]:
+    """How the other two formats of the network agree with ONNX on the test set."""
+    verified = {path.name: path for path in weights.verified(project.root, card).values()}
+    recipe = Recipe.model_validate(card["recipe"])
+    scale = (card["scale"]["mean"], card["scale"]["std"])
+    others: dict[str, exports.Keras | exports.LiteRT] = {
+        "keras": exports.Keras(verified[weights.KERAS], recipe, scale),
+        "litert": exports.LiteRT(verified[weights.LITERT]),
+    }
+    return {
+        name: exports.compare(name, probabilities, other.predict(images))
+        for name, other in others.items()
+    }
 
 
 def _summary(score: dict[str, Any]) -> dict[str, Any]:

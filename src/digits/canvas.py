@@ -1,0 +1,85 @@
+"""What all plots share: size, letters, colours, a title with a line below it, PNG bytes.
+
+Same values, same bytes; no files, and nothing of pyplot's global state. The two colours are Okabe
+and Ito's blue and vermillion (https://jfly.uni-koeln.de/color/), which colour-blind readers tell
+apart; no meaning rests on colour alone.
+"""
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal, ParamSpec
+
+import matplotlib.style
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter
+
+_Layout = Literal["constrained"] | None
+_Arguments = ParamSpec("_Arguments")
+
+DPI = 150  # 8 inches are 1,200 pixels: sharp where a page shows them 800 wide
+WIDTH = 8.0  # inches
+HEAD = 0.72  # inches above the axes, for the title and the line below it
+
+INK, MUTED, GRID, CALM = "#1f2328", "#667080", "#e3e6ea", "#eef1f4"
+BLUE, RED = "#0072b2", "#d55e00"
+DASHED = (0, (4, 3))
+HOLLOW: dict[str, Any] = {
+    "color": "white",
+    "markeredgecolor": RED,
+    "markeredgewidth": 2,
+    "markersize": 7,
+}
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
+_STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+}
+
+
+def png(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, bytes]:
+    """`draw` with its figure as PNG bytes, whatever the reader's own matplotlib settings are."""
+
+    @wraps(draw)
+    def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> bytes:
+        buffer = io.BytesIO()
+        with matplotlib.style.context(["default", _STYLE]):
+            draw(*args, **kwargs).savefig(
+                buffer, format="png", dpi=DPI, metadata={"Software": None}
+            )
+        return buffer.getvalue()
+
+    return drawn
+
+
+def sheet(height: float, title: str, note: str, layout: _Layout = "constrained") -> Figure:
+    """An empty figure below its title, which says what is seen, and a note.
+
+    Args:
+        height: inches, the title's included.
+        layout: None if axes are placed by hand.
+    """
+    figure = Figure(figsize=(WIDTH, height), layout=layout)
+    if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
+        engine.set(rect=(0, 0, 1, 1 - HEAD / height))
+    figure.text(0.1 / WIDTH, 1 - 0.12 / height, title, va="top", fontsize=13, weight="bold")
+    figure.text(0.1 / WIDTH, 1 - 0.42 / height, note, va="top", fontsize=9.5, color=MUTED)
+    return figure
+
+
+def percent(share: float) -> str:
+    """A share, 0–1, as people read it: `99.70 %`."""
+    return f"{100 * share:.2f} %"

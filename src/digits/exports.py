@@ -1,0 +1,104 @@
+"""A trained Keras network as files that run without Keras: ONNX and LiteRT.
+
+Both take images `(n, 28, 28)` uint8 and give embedding `(n, k)` and probabilities `(n, 10)`.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from digits import models
+from digits.errors import RegistryError
+from digits.params import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+_BATCH = 250
+_ROUNDING = 1e-3  # sums in another order differ by about 1e-6
+
+
+def write(model: "keras.Model", onnx: Path, litert: Path | None = None) -> None:
+    """Write a two-headed network; equal networks give equal bytes.
+
+    Args:
+        litert: None for ONNX alone, which takes half the time.
+    """
+    model(np.zeros((1, *model.input.shape[1:]), np.uint8))  # Keras exports what was called once
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tf2onnx, on NumPy's future
+        model.export(str(onnx), format="onnx", verbose=False)
+        if litert:
+            model.export(str(litert), format="litert", verbose=False)
+
+
+def compare(name: str, expected: np.ndarray, got: np.ndarray) -> dict[str, int]:
+    """How many images two formats of a network read differently.
+
+    Args:
+        name: of the format.
+        expected: probabilities `(n, 10)`.
+        got: probabilities `(n, 10)` of the same images.
+
+    Raises:
+        RegistryError: they differ by more than rounding explains.
+    """
+    difference = float(np.abs(expected - got).max()) if len(expected) else 0.0
+    differing = int((expected.argmax(axis=1) != got.argmax(axis=1)).sum())
+    if not difference <= _ROUNDING:
+        raise RegistryError(
+            f"models/: {name} gives other probabilities than ONNX, by up to {difference:.2g} "
+            f"(expected at most {_ROUNDING}), and reads {differing} of {len(expected):,} images "
+            "differently; the export is wrong, don't ship it"
+        )
+    return {"differing": differing}
+
+
+class Keras:
+    """The Keras network behind the exports."""
+
+    def __init__(self, path: Path, recipe: Recipe, scale: tuple[float, float]) -> None:
+        """Load verified weights.
+
+        Raises:
+            RegistryError: they don't fit the network that the recipe describes.
+        """
+        members = [models.build(recipe, *scale) for _ in range(recipe.members)]
+        self._model = models.joined(members)
+        try:
+            self._model.load_weights(path)
+        except ValueError as exc:  # Keras counts layers and compares shapes
+            raise RegistryError(
+                f"{path}: doesn't fit network '{recipe.network}' as this version of the code "
+                "builds it; check the version out that made it, or run 'dvc repro'"
+            ) from exc
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities float32 `(n, 10)` for uint8 `(n, 28, 28)`."""
+        return np.asarray(self._model.predict(np.asarray(images), batch_size=_BATCH, verbose=0)[1])
+
+
+class LiteRT:
+    """A LiteRT file that can be asked; it exists to be compared with the other formats."""
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(str(path))
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities float32 `(n, 10)` for uint8 `(n, 28, 28)`."""
+        (signature,) = self._interpreter.get_signature_list()
+        run = self._interpreter.get_signature_runner(signature)
+        (name,) = run.get_input_details()
+        parts = []
+        for start in range(0, len(images), _BATCH):
+            outputs = run(**{name: np.asarray(images[start : start + _BATCH])})
+            parts.append(outputs[max(outputs)])  # output_0 is the embedding, output_1 this
+        return np.concatenate(parts)

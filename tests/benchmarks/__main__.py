@@ -1,0 +1,76 @@
+"""Run benchmarks and write reports/benchmarks.json and .md: `make bench [NAME=…]`."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench import Bench
+from digits import artifacts, lifetime, training, zoo
+from digits.errors import DigitsError
+from digits.paths import Project
+
+FOLDER = Path(__file__).parent
+NAMES = sorted(
+    path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "__main__", "bench")
+)
+
+
+def main(names: list[str]) -> None:
+    """Run the benchmarks of those names, or all; what was measured before is kept."""
+    if unknown := [name for name in names if name not in NAMES]:
+        sys.exit(f"bench: no benchmark {', '.join(unknown)}; known: {', '.join(NAMES)}")
+    os.environ.update(lifetime.QUIET)
+    training.keep_memory()
+    project = Project.find()
+    bench = Bench(project)
+    for name in names or NAMES:
+        print(f"— {name}", flush=True)
+        found = importlib.import_module(f"benchmarks.{name}").measure(bench)
+        figures = _read(project) | {key: result.as_dict() for key, result in found.items()}
+        artifacts.write_json(project.benchmarks, figures)
+        artifacts.write_text(project.benchmarks.with_suffix(".md"), _page(figures))
+        for key, result in found.items():
+            print(f"{key}: {result.value:.4g} {result.unit}; target {result.target}", flush=True)
+
+
+def _read(project: Project) -> dict[str, Any]:
+    return dict(artifacts.read_json(project.benchmarks)) if project.benchmarks.exists() else {}
+
+
+def _page(figures: dict[str, Any]) -> str:
+    machine = zoo.machine()
+    rows = [
+        f"| {name.replace('_', ' ')} | {_number(row['value'])} {row['unit']} "
+        f"| ± {_number(row['spread'])} of {len(row['runs'])} | {row['target']} "
+        f"| {row['reference']} | {row['note']} |"
+        for name, row in sorted(figures.items())
+    ]
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            f"`make bench` on {machine['cpu']}, {machine['cores']} cores, {machine['system']}. "
+            "Values are means or medians of the runs; the spread is their sample standard "
+            "deviation. Accuracies are on MNIST's test set, which chose nothing.",
+            "",
+            "| what | value | spread | target | held against | note |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.4f}" if abs(value) < 2 else f"{value:,.4g}"
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except DigitsError as exc:
+        sys.exit(f"bench: {exc}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,89 @@
+"""What benchmarks share: a result, the networks they ask for, timing by turns."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from digits import params
+from digits.draws import Draw, Trainer
+from digits.paths import Project
+from digits.recogniser import Recogniser
+from digits.shelf import Data, Kept, Shelf
+
+PEER = "keras_example"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A figure, what it is held against, and the single measurements behind it."""
+
+    value: float
+    unit: str
+    reference: str
+    target: str
+    runs: Sequence[float]
+    note: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """With the sample standard deviation of the runs as `spread`."""
+        spread = statistics.stdev(self.runs) if len(self.runs) > 1 else 0.0
+        return {
+            "value": round(self.value, 6),
+            "unit": self.unit,
+            "reference": self.reference,
+            "target": self.target,
+            "runs": [round(run, 6) for run in self.runs],
+            "spread": round(spread, 6),
+            "note": self.note,
+        }
+
+
+class Bench:
+    """A project whose splits are made, and trained networks from its zoo."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.params = params.load(project.params)
+        self.data = Data.read(project)
+        self._shelf = Shelf(project, self.params.evaluate, self.data)
+
+    def trained(self, name: str, seeds: int) -> list[Kept]:
+        """A network a random start, trained now or taken from the zoo's cache."""
+        recipe = self.params.models[name]
+        first = self.params.train.seed
+        wanted = [Draw(name, recipe, first + place) for place in range(seeds)]
+        trainer = Trainer(self.project, self.data, self._shelf, 24 * 60, print)
+        results = trainer.results(wanted)
+        failed = [why for why in results.values() if isinstance(why, str)]
+        if failed:
+            raise SystemExit(f"{name}: {failed[0]}")
+        return [results[draw] for draw in wanted]  # type: ignore[misc]
+
+    def accuracies(self, name: str, seeds: int) -> list[float]:
+        """On the test set, which chose nothing."""
+        return [kept.card["test"]["accuracy"] for kept in self.trained(name, seeds)]
+
+    def recogniser(self, name: str) -> Recogniser:
+        """The first of `trained`."""
+        return self.trained(name, 1)[0].recogniser()
+
+    def keras(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
+        """The same network's `predict` in Keras."""
+        (kept,) = self.trained(name, 1)
+        model = self._shelf.network(kept)
+        return lambda images: model.predict(images, verbose=0)
+
+
+def times(actions: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
+    """Seconds of each action, `runs` times, by turns, after one turn that doesn't count."""
+    found: list[list[float]] = [[] for _ in actions]
+    for run in range(runs + 1):
+        for action, seconds in zip(actions, found, strict=True):
+            start = time.perf_counter()
+            action()
+            if run:
+                seconds.append(time.perf_counter() - start)
+    return found

@@ -1,0 +1,55 @@
+"""Time to the accuracy of Keras' MNIST example: whole trainings, one after the other, in one run.
+
+Nothing comes from a cache. Each training counts from an untraced network to its last epoch's end,
+validation included, with the data in memory.
+"""
+
+import time
+from statistics import mean, median
+
+import keras
+import numpy as np
+
+from benchmarks.bench import PEER, Bench, Result
+from digits import evaluation, models, training
+from digits.training import Split
+
+SEEDS = 5
+
+
+def measure(bench: Bench) -> dict[str, Result]:
+    peer_seconds, peer_accuracy = _train(bench, PEER, 1)
+    runs = [_train(bench, "fast", seed) for seed in range(1, SEEDS + 1)]
+    ratios = [peer_seconds / seconds for seconds, _ in runs]
+    accuracies = [accuracy for _, accuracy in runs]
+    return {
+        "time_to_accuracy": Result(
+            peer_seconds / median(seconds for seconds, _ in runs),
+            "× faster",
+            f"{PEER}, {peer_seconds:.0f} s",
+            "≥ 20",
+            ratios,
+        ),
+        "time_to_accuracy_accuracy": Result(
+            mean(accuracies),
+            "share",
+            f"{peer_accuracy:.4f}, {PEER} after its epochs",
+            f"≥ {peer_accuracy:.4f}",
+            accuracies,
+        ),
+    }
+
+
+def _train(bench: Bench, name: str, seed: int) -> tuple[float, float]:
+    keras.backend.clear_session()
+    data, val, test = (
+        Split(np.array(split.images), np.array(split.labels))
+        for split in (bench.data.train, bench.data.val, bench.data.test)
+    )
+    start = time.perf_counter()
+    trained = training.train(data, val, bench.data.scale, bench.params.models[name], seed)
+    seconds = time.perf_counter() - start
+    _, probabilities = models.joined([trained.model]).predict(test.images, verbose=0)
+    accuracy = evaluation.score(test.labels, probabilities, bench.params.evaluate)["accuracy"]
+    print(f"{name}, seed {seed}: {seconds:.1f} s, accuracy {accuracy:.4f}")
+    return seconds, accuracy

@@ -1,0 +1,122 @@
+"""Training: what is refused, and that an interruption changes nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from digits import params, training
+from digits.checkpoints import Checkpoint
+from digits.errors import DataError
+from digits.params import Augmentation, Recipe
+from digits.training import Split
+
+SCALE = (0.15, 0.3)
+
+
+class Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture(scope="module")
+def data(real_digits: tuple[np.ndarray, np.ndarray]) -> tuple[Split, Split]:
+    images, labels = real_digits
+    return Split(images[:320], labels[:320]), Split(images[320:400], labels[320:400])
+
+
+def recipe(**changes: Any) -> Recipe:
+    chosen = params.load(REPOSITORY / "params.yaml").recipe
+    small = {"widths": (4, 8, 8), "epochs": 3, "batch_size": 64, "patience": 3}
+    return chosen.model_copy(update=small | changes)
+
+
+def kill_after(epoch: int) -> Any:
+    import keras
+
+    def end(finished: int, _: Any) -> None:
+        if finished + 1 == epoch:
+            raise Killed
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=end)
+
+
+def weights(trained: training.Trained) -> list[bytes]:
+    return [array.tobytes() for array in trained.model.get_weights()]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dropout": 0.3, "averaging": 0.9, "optimizer": "adam", "learning_rate": 0.01},
+        {"dropout": 0.3, "averaging": 0.9},
+    ],
+)
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
+    data: tuple[Split, Split], tmp_path: Path, changes: dict[str, Any], epoch: int
+) -> None:
+    undisturbed = training.train(*data, SCALE, recipe(**changes), seed=1)
+    checkpoint = Checkpoint(tmp_path / "1.npz")
+    with pytest.raises(Killed):
+        training.train(
+            *data, SCALE, recipe(**changes), 1, checkpoint, callbacks=[kill_after(epoch)]
+        )
+    said: list[str] = []
+    resumed = training.train(*data, SCALE, recipe(**changes), 1, checkpoint, say=said.append)
+    assert said[0] == f"going on after epoch {epoch}/3"
+    assert len(said) == 1 + 3 - epoch
+    assert weights(resumed) == weights(undisturbed)
+    assert resumed.history == undisturbed.history
+
+
+def test_a_damaged_checkpoint_is_begun_anew(data: tuple[Split, Split], tmp_path: Path) -> None:
+    path = tmp_path / "1.npz"
+    path.write_bytes(b"PK\x03\x04 half a file")
+    said: list[str] = []
+    training.train(*data, SCALE, recipe(epochs=1), 1, Checkpoint(path), say=said.append)
+    assert said[0].startswith("epoch 1/1")
+
+
+def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
+    still = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, noise=0)
+    trained = training.train(
+        *data,
+        SCALE,
+        recipe(
+            epochs=40,
+            patience=1,
+            schedule="constant",
+            augmentation=still,
+            optimizer="adam",
+            learning_rate=0.02,
+        ),
+        seed=1,
+    )
+    losses = trained.history["val_loss"]
+    assert len(losses) < 40
+    assert trained.best_epoch == int(np.argmin(losses)) + 1 == len(losses) - 1
+    loss = trained.model.evaluate(data[1].images, data[1].labels, verbose=0)[0]
+    assert loss == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_an_empty_split_is_named(data: tuple[Split, Split]) -> None:
+    empty = Split(data[0].images[:0], data[0].labels[:0])
+    with pytest.raises(DataError, match="the val split is empty; look at preprocess"):
+        training.train(data[0], empty, SCALE, recipe(), seed=1)
+
+
+def test_a_loss_that_is_no_number_is_told_with_the_learning_rate(
+    data: tuple[Split, Split],
+) -> None:
+    broken = (0.15, 1e-38)  # pixels become infinite
+    with pytest.raises(DataError, match=r"NaN in epoch 1 with 'learning_rate' 0\.02; lower it"):
+        training.train(*data, broken, recipe(), seed=1)
+
+
+def test_members_of_an_ensemble_begin_differently_and_the_first_as_if_alone() -> None:
+    seeds = [training.member_seed(7, member) for member in range(1, 7)]
+    assert seeds[0] == 7
+    assert len(set(seeds)) == 6
