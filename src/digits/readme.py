@@ -74,11 +74,17 @@ def _details(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     test, rows = metrics["test"], []
     if "errors" in test:
         rows.append(("Misread", f"{test['errors']:,}"))
+    if cleaner := test.get("without_doubted_labels"):
+        left_out = test["n"] - cleaner["n"]
+        name = f"Accuracy without {left_out} images whose label people doubt"
+        rows.append((name, percent(cleaner["accuracy"])))
     if figures := test.get("per_digit"):
         weakest = min(figures, key=lambda digit: float(figures[digit]["recall"]))
         rows.append(("Hardest digit", f"{weakest}: recall {percent(figures[weakest]['recall'])}"))
     if "calibration_error" in test:
         rows.append(("Calibration error", percent(test["calibration_error"])))
+    if corrupted := metrics.get("corrupted"):
+        rows.append(("Misread under MNIST-C's 15 corruptions", percent(corrupted["mean_error"])))
     if "accuracy" in metrics.get("val", {}):
         rows.append(("Accuracy on validation data", percent(metrics["val"]["accuracy"])))
     return rows
