@@ -103,7 +103,7 @@ def test_the_champion_is_used_unless_another_version_is_named(
 def test_weights_that_were_changed_are_not_opened(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (weights,) = built_project.models.iterdir()
+    weights = built_project.models / "digits.onnx"
     content = weights.read_bytes()
     weights.unlink()  # it may be a link into DVC's cache
     weights.write_bytes(content[:-1] + b"\0\0")
@@ -156,11 +156,11 @@ def test_ctrl_c_ends_with_one_line(built_project: Project, pictures: Path) -> No
     assert time.monotonic() - started < 20
 
 
-def test_a_network_that_no_longer_fits_its_weights_is_one_line(
+def test_a_change_of_the_code_leaves_a_trained_network_usable(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = built_project.root / "src" / "digits" / "models.py"
-    module.write_text(module.read_text().replace("_convolution(x, 32", "_convolution(x, 24"))
+    module.write_text(module.read_text().replace("_convolution(x, first", "_convolution(x, 7"))
     done = subprocess.run(
         [sys.executable, "-m", "digits", "predict", str(pictures)],
         cwd=built_project.root,
@@ -169,9 +169,7 @@ def test_a_network_that_no_longer_fits_its_weights_is_one_line(
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert "doesn't fit network 'allconv'" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_outside_a_project_it_says_so(

@@ -145,8 +145,8 @@ def test_no_change(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_worse_model_on_a_branch(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(project, "git", "switch", "--quiet", "--create", "idea")
     parameters = yaml.safe_load((project / "params.yaml").read_text())
-    epochs = parameters["train"]["epochs"]
-    parameters["train"]["epochs"] = epochs + 1
+    seed = parameters["train"]["seed"]
+    parameters["train"]["seed"] = seed + 1
     (project / "params.yaml").write_text(yaml.safe_dump(parameters))
     evaluate(project, [1, 2, *range(10, 20)])
     commit(project)
@@ -161,7 +161,7 @@ def test_worse_model_on_a_branch(project: Path, capsys: pytest.CaptureFixture[st
     assert accuracy["change"] == pytest.approx(-0.007)
     assert result["significance"]["newly_wrong"] == list(range(10, 20))
     assert result["significance"]["newly_right"] == [3, 4, 5]
-    assert result["parameters"] == [{"name": "train.epochs", "old": epochs, "new": epochs + 1}]
+    assert result["parameters"] == [{"name": "train.seed", "old": seed, "new": seed + 1}]
     assert [row["name"] for row in result["digits"]] == ["3.f1", "3.recall"]
     assert result["code"] == ["src/wrong.json"]
     assert result["stale"] == {}

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from digits import evaluation
 from digits.params import Evaluate
 
-PARAMS = Evaluate(confidence_level=0.95, calibration_bins=10, gallery=10)
+PARAMS = Evaluate(
+    confidence_level=0.95,
+    calibration_bins=10,
+    gallery=10,
+    doubted_labels=(1,),
+    corruption_seed=0,
+)
 
 
 def _probabilities(predictions: np.ndarray, confidence: float = 0.91) -> np.ndarray:

@@ -111,7 +111,7 @@ def test_a_loss_that_is_no_number_is_told_with_the_learning_rate(
     data: tuple[Split, Split],
 ) -> None:
     broken = (0.15, 1e-38)  # pixels become infinite
-    with pytest.raises(DataError, match=r"NaN in epoch 1 with 'learning_rate' 0\.02; lower it"):
+    with pytest.raises(DataError, match=r"NaN in epoch 1 with 'learning_rate' 0\.03; lower it"):
         training.train(*data, broken, recipe(), seed=1)
 
 
