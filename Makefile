@@ -40,7 +40,7 @@ stop: $(STAMP) ## end what `make server` started
 	@python -m flows.server stop
 
 test: $(STAMP) ## all tests
-	@pytest -n 2 --dist loadfile
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP) ## benchmarks → reports/benchmarks.md; NAME=… for one (hours for all, once)
 	@PYTHONPATH=tests python -m benchmarks $(NAME)

@@ -127,7 +127,7 @@ def test_killed_while_training_leaves_nothing_and_can_go_on(built_project: Proje
         _gone(known)
     again = digits(built_project, "run")
     assert again.returncode == 0, again.stdout + again.stderr
-    set_param(built_project, "models.accurate", "epochs", 2)
+    set_param(built_project, "models.accurate", "epochs", 3)
     run("dvc", "repro", "-q", cwd=built_project.root)
     assert hashes(built_project) == before
 
@@ -167,7 +167,7 @@ def test_a_typo_in_params_is_told_before_anything_runs(small_project: Project) -
     done = digits(small_project, "run")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "unknown key 'epoch' in section 'train'" in line
+    assert "unknown key 'epoch' in section 'models.accurate'" in line
     assert not small_project.build.exists()
 
 

@@ -137,10 +137,28 @@ def test_without_distortion_images_stay_as_they_are(val: tuple[np.ndarray, np.nd
 def test_distortion_keeps_the_ink_and_moves_it(val: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = val
     chosen = params.load(REPOSITORY / "params.yaml").recipe.augmentation
+    chosen = chosen.model_copy(update={"noise": 0})
     moved = augmentation.distort(images, chosen, np.random.default_rng(0))
     assert moved.dtype == np.uint8
     assert abs(moved.mean() / images.mean() - 1) < 0.1
     assert (moved != images).any(axis=(1, 2)).mean() > 0.99
+
+
+def test_noise_is_in_half_of_the_images(val: tuple[np.ndarray, np.ndarray]) -> None:
+    images, _ = val
+    noisy = augmentation.distort(
+        images, STILL.model_copy(update={"noise": 0.5}), np.random.default_rng(0)
+    )
+    assert 0.35 < (noisy != images).any(axis=(1, 2)).mean() < 0.65
+
+
+def test_paper_and_contrast_change_no_mind(
+    recogniser: "digits.Recogniser", val: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images, _ = val
+    faint_on_grey = (images // 4 + 100).astype(np.uint8)
+    before = recogniser.predict(images).argmax(axis=1)
+    assert (recogniser.predict(faint_on_grey).argmax(axis=1) == before).mean() > 0.97
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def database(project: Project, *rows: tuple[str, str, str, str | None, str | Non
 def test_a_built_project_says_what_it_has(built_project: Project) -> None:
     found = status.read(built_project)
     test = artifacts.read_json(built_project.metrics)["test"]
-    assert found.model == {"name": "allconv", "accuracy": test["accuracy"], "present": True}
+    assert found.model == {"name": "accurate", "accuracy": test["accuracy"], "present": True}
     assert found.champion is None
     assert found.data is not None
     assert f"md5: {found.data.md5}" in built_project.data_pointer.read_text()
