@@ -145,8 +145,11 @@ def mistakes(project: Project) -> Picture:
 def robustness(project: Project) -> Picture | Remark:
     """What share of the test set is misread under each of MNIST-C's corruptions."""
     metrics = artifacts.read_json(project.metrics)
-    errors = dict(metrics.get("corrupted", {}))
-    errors.pop("mean", None)
+    errors = {
+        name.removesuffix("_error"): error
+        for name, error in metrics.get("corrupted", {}).items()
+        if name != "mean_error"
+    }
     if not errors:
         return Remark("No figures on corrupted images: run 'dvc repro' first.")
     return Picture(views.robustness(errors, 1 - metrics["test"]["accuracy"]))
