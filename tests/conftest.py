@@ -12,6 +12,7 @@ import hypothesis
 import numpy as np
 import pytest
 import yaml
+from absl import logging as absl_logging
 
 from digits import artifacts, batches, glyphs, lifetime, mnist
 from digits.paths import Project
@@ -30,6 +31,8 @@ def _quiet() -> None:
     os.environ.update(lifetime.QUIET)
     os.environ["PATH"] = os.pathsep.join([str(BINARIES), os.environ["PATH"]])
     os.environ.pop("PREFECT_API_URL", None)
+    # TensorFlow's log handler would hold pytest's own stream, and DVC's logging would close it
+    absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(scope="session")
