@@ -7,15 +7,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
 import yaml
 from absl import logging as absl_logging
+from matplotlib.figure import Figure
 
-from digits import artifacts, batches, glyphs, lifetime, mnist
+from digits import artifacts, batches, glyphs, lifetime, mnist, splits
+from digits.cli import main
 from digits.paths import Project
+from digits.splits import Split
 
 # a busy machine is no reason to fail
 hypothesis.settings.register_profile("digits", deadline=None)
@@ -98,6 +102,38 @@ def built_project(
     shutil.copytree(_built_template, root, symlinks=True)
     monkeypatch.chdir(root)
     return Project(root)
+
+
+def call(*arguments: str) -> int:
+    """The exit code of `digits`, run in this process."""
+    try:
+        main(list(arguments))
+    except SystemExit as exc:
+        return int(exc.code or 0)
+    return 0
+
+
+def undrawn(plot: Any, *arguments: Any) -> Figure:
+    """The figure behind a function that gives PNG bytes."""
+    figure = plot.__wrapped__(*arguments)
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def words(figure: Figure) -> str:
+    """Title and note of a figure."""
+    return " ".join(text.get_text() for text in figure.texts)
+
+
+def write_splits(
+    folder: Path, digits: tuple[np.ndarray, np.ndarray], sizes: dict[str, int]
+) -> None:
+    """Write splits of so many images each, one after the other, and a scale."""
+    start = 0
+    for name, count in sizes.items():
+        Split(*(array[start : start + count] for array in digits)).write(folder, name)
+        start += count
+    splits.write_scale(folder, digits[0])
 
 
 def run(*command: str, cwd: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":

@@ -78,8 +78,3 @@ def sheet(height: float, title: str, note: str, layout: _Layout = "constrained")
     figure.text(0.1 / WIDTH, 1 - 0.12 / height, title, va="top", fontsize=13, weight="bold")
     figure.text(0.1 / WIDTH, 1 - 0.42 / height, note, va="top", fontsize=9.5, color=MUTED)
     return figure
-
-
-def percent(share: float) -> str:
-    """A share, 0–1, as people read it: `99.70 %`."""
-    return f"{100 * share:.2f} %"

@@ -24,6 +24,11 @@ class State:
     history: dict[str, list[float]]
 
 
+def best_epoch(history: dict[str, list[float]]) -> int:
+    """The epoch with the lowest validation loss, from 1."""
+    return int(np.argmin(history["val_loss"])) + 1
+
+
 class Checkpoint:
     """One file with the state of one training, replaced after each epoch."""
 

@@ -104,7 +104,7 @@ class Trainer:
             task.recipe,
             task.seed,
             checkpoint,
-            _pretrained(self._project, task.recipe),
+            weights.pretrained(self._project.root, task.recipe),
             [deadline],
             lambda line: self._say(f"  {line}"),
         )
@@ -125,7 +125,7 @@ class Trainer:
     def _join(self, draw: Draw, parts: Sequence[Kept]) -> Kept:
         self._say(f"joining {len(parts)} members: {draw.name}, seed {draw.seed}")
         _forget_networks()
-        network = models.joined([self._store.network(part) for part in parts])
+        network = models.joined([m for part in parts for m in self._store.members(part)])
         seconds = sum(part.card["seconds"] for part in parts)
         return self._store.put(draw.recipe, draw.seed, network, seconds)
 
@@ -198,11 +198,3 @@ def _forget_networks() -> None:
     import keras
 
     keras.backend.clear_session()
-
-
-def _pretrained(project: Project, recipe: Recipe) -> Path | None:
-    """Verified weights to start from."""
-    if not recipe.pretrained:
-        return None
-    pinned = {"weights": {recipe.pretrained.path: recipe.pretrained.sha256}}
-    return weights.verified(project.root, pinned)[recipe.pretrained.path]

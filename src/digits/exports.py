@@ -60,24 +60,29 @@ def compare(name: str, expected: np.ndarray, got: np.ndarray) -> dict[str, int]:
     return {"differing": differing}
 
 
+def members(path: Path, recipe: Recipe, scale: tuple[float, float]) -> "list[keras.Model]":
+    """The networks of a recipe with verified weights.
+
+    Raises:
+        RegistryError: they don't fit the network that the recipe describes.
+    """
+    found = [models.build(recipe, *scale) for _ in range(recipe.members)]
+    try:
+        models.joined(found).load_weights(path)
+    except ValueError as exc:  # Keras counts layers and compares shapes
+        raise RegistryError(
+            f"{path}: doesn't fit network '{recipe.network}' as this version of the code "
+            "builds it; check the version out that made it, or run 'dvc repro'"
+        ) from exc
+    return found
+
+
 class Keras:
     """The Keras network behind the exports."""
 
     def __init__(self, path: Path, recipe: Recipe, scale: tuple[float, float]) -> None:
-        """Load verified weights.
-
-        Raises:
-            RegistryError: they don't fit the network that the recipe describes.
-        """
-        members = [models.build(recipe, *scale) for _ in range(recipe.members)]
-        self._model = models.joined(members)
-        try:
-            self._model.load_weights(path)
-        except ValueError as exc:  # Keras counts layers and compares shapes
-            raise RegistryError(
-                f"{path}: doesn't fit network '{recipe.network}' as this version of the code "
-                "builds it; check the version out that made it, or run 'dvc repro'"
-            ) from exc
+        """As `members`."""
+        self._model = models.joined(members(path, recipe, scale))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities float32 `(n, 10)` for uint8 `(n, 28, 28)`."""

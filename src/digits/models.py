@@ -54,7 +54,7 @@ def build(recipe: Recipe, mean: float, std: float) -> "keras.Model":
     if recipe.dropout:
         x = keras.layers.Dropout(recipe.dropout)(x)
     probabilities = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(x)
-    return keras.Model(images, probabilities, name=recipe.network.replace("-", "_"))
+    return keras.Model(images, probabilities, name=recipe.network)
 
 
 def joined(members: Sequence["keras.Model"]) -> "keras.Model":

@@ -8,7 +8,7 @@ import numpy as np
 
 from digits import training
 from digits.params import Recipe, Search
-from digits.training import Split
+from digits.splits import Split
 
 if TYPE_CHECKING:
     import keras
@@ -20,7 +20,6 @@ Objective = Callable[[Recipe, Watch], None]
 """Learns by a recipe and calls the watch after each epoch; a DataError means that it failed."""
 
 _BUDGET = {"trials", "minutes"}
-_BATCH = 500  # images that are judged at a time
 
 
 def learning(data: Split, val: Split, scale: tuple[float, float], seed: int) -> Objective:
@@ -37,7 +36,7 @@ def learning(data: Split, val: Split, scale: tuple[float, float], seed: int) -> 
         import keras
 
         keras.utils.clear_session()  # frees the memory of the trial before
-        reporting = _reporting(val, recipe, watch)
+        reporting = _reporting(watch)
         training.train(data, val, scale, recipe, seed, callbacks=[reporting], say=lambda _: None)
 
     return learn
@@ -69,32 +68,14 @@ def fingerprint(
     return digest.hexdigest()[:16]
 
 
-def _reporting(val: Split, recipe: Recipe, watch: Watch) -> "keras.callbacks.Callback":
+def _reporting(watch: Watch) -> "keras.callbacks.Callback":
     import keras
 
     class Reporting(keras.callbacks.Callback):
-        """Hands each epoch's validation loss to the watch, and stops when that says so.
-
-        With label smoothing Keras smooths the labels of val too, and its losses can't be compared
-        with others: the watch is told the cross-entropy of the labels as they are.
-        """
-
-        def on_test_begin(self, logs: Any = None) -> None:
-            if recipe.label_smoothing:  # the weights are those that will be judged, averaged or not
-                self.loss = _cross_entropy(self.model, val)
+        """Hands each epoch's validation loss to the watch, and stops when that says so."""
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            loss = self.loss if recipe.label_smoothing else logs["val_loss"]
-            if watch(epoch + 1, float(loss)):
+            if watch(epoch + 1, float(logs["val_loss"])):
                 self.model.stop_training = True
 
     return Reporting()
-
-
-def _cross_entropy(model: "keras.Model", split: Split) -> float:
-    """Mean cross-entropy, nats, of a network with one output."""
-    import keras
-
-    probabilities = model.predict(np.asarray(split.images), batch_size=_BATCH, verbose=0)
-    losses = keras.losses.sparse_categorical_crossentropy(np.asarray(split.labels), probabilities)
-    return float(keras.ops.mean(losses))

@@ -17,8 +17,9 @@ from typing import Any, Literal, TypeGuard
 import jinja2
 import yaml
 
-from digits import artifacts, readme
+from digits import artifacts
 from digits.errors import DataError
+from digits.figures import percent
 from digits.paths import Project
 
 MISTAKES_LISTED = 200  # rows; the whole list is in reports/mistakes.csv
@@ -120,7 +121,7 @@ def _generalises(metrics: Mapping[str, Any]) -> Fact:
     pooled = (val["accuracy"] * val["n"] + test["accuracy"] * test["n"]) / (val["n"] + test["n"])
     chance = _Z * math.sqrt(pooled * (1 - pooled) * (1 / val["n"] + 1 / test["n"]))
     detail = (
-        f"validation {readme.percent(val['accuracy'])}, test {readme.percent(test['accuracy'])}: "
+        f"validation {percent(val['accuracy'])}, test {percent(test['accuracy'])}: "
         f"{100 * abs(gap):.2f} points apart, chance explains up to {100 * chance:.2f}"
     )
     if abs(gap) <= chance:
@@ -310,7 +311,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": lambda value: readme.percent(value) if _number(value) else "–",
+        "percent": lambda value: percent(value) if _number(value) else "–",
         "count": lambda value: f"{value:,}" if _number(value) else "–",
         "decimals": lambda value, n: f"{value:.{n}f}" if _number(value) else "–",
         "probability": _probability,

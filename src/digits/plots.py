@@ -25,10 +25,10 @@ from digits.canvas import (
     PERCENT,
     RED,
     WIDTH,
-    percent,
     png,
     sheet,
 )
+from digits.figures import percent
 
 _COLUMNS = 8  # pictures in a row of the gallery
 _TILE = 1.38  # inches from one of its rows to the next

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from digits.errors import DataError
+from digits.figures import interval, percent
 
 START, END = "<!-- results -->", "<!-- /results -->"
 
@@ -22,9 +23,9 @@ def results_table(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> str:
         test = metrics["test"]
         rows = [
             (f"On {test['n']:,} test digits", f"`{card['model']}`"),
-            ("Accuracy", f"**{percent(test['accuracy'])}**{_interval(test, 'accuracy')}"),
+            ("Accuracy", _with_interval(test, "accuracy", mark="**")),
             *(
-                (f"{name} (mean of the ten digits)", percent(test[key]) + _interval(test, key))
+                (f"{name} (mean of the ten digits)", _with_interval(test, key))
                 for name, key in _MACRO
             ),
             *_details(metrics),
@@ -55,19 +56,13 @@ def replace(text: str, table: str) -> str:
     return f"{before}{START}\n{table}\n{END}{after}"
 
 
-def percent(share: float) -> str:
-    """A share, 0–1, as people read it: `99.70 %`."""
-    return f"{100 * share:.2f} %"
-
-
 _MACRO = (("Precision", "precision"), ("Recall", "recall"), ("F1", "f1"))
 
 
-def _interval(test: Mapping[str, Any], name: str) -> str:
-    if f"{name}_interval" not in test:
-        return ""
-    low, high = test[f"{name}_interval"]
-    return f" (interval {100 * low:.2f} – {percent(high)})"
+def _with_interval(test: Mapping[str, Any], name: str, mark: str = "") -> str:
+    between = interval(test, name)
+    share = f"{mark}{percent(test[name])}{mark}"
+    return f"{share} (interval {between})" if between else share
 
 
 def _details(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

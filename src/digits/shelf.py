@@ -4,36 +4,25 @@ A folder holds the weights, the network as ONNX and card.json: figures, and the 
 files, which is checked before they are opened. What is trained and compared is zoo's affair.
 """
 
-import ast
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits import artifacts, evaluation, exports, models, weights
+from digits import artifacts, evaluation, exports, provenance, splits, weights
 from digits.errors import DigitsError
 from digits.params import Evaluate, Recipe
 from digits.paths import Project
 from digits.recogniser import Recogniser
-from digits.training import Split
+from digits.splits import Split
 
 if TYPE_CHECKING:
     import keras
 
 FIGURES = ("accuracy", "precision", "recall", "f1")  # the latter three: mean of the ten digits
-_SPLITS = ("train", "val", "test")
-_ARRAYS = ("images", "labels")
 _CARD = "card.json"
-_DIGEST = 16  # hex digits of a folder's name
-# What decides which weights come out. Comments and docstrings in them don't count.
-_MODULES = ("augmentation", "models", "muon", "training")
-_PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
 
 
 @dataclass(frozen=True)
@@ -57,16 +46,12 @@ class Data:
         Raises:
             DataError: a file is missing or damaged.
         """
-        files = {
-            split: [project.splits / f"{split}-{array}.npy" for array in _ARRAYS]
-            for split in _SPLITS
-        }
-        splits = {name: Split(*map(artifacts.read_array, paths)) for name, paths in files.items()}
-        path = project.splits / "scale.json"
-        scale = artifacts.read_json(path)
-        sums = [artifacts.sha256(file) for paths in [*files.values(), [path]] for file in paths]
-        digest = hashlib.sha256(" ".join(sums).encode()).hexdigest()
-        return cls(**splits, scale=(scale["mean"], scale["std"]), digest=digest)
+        folder = project.splits
+        return cls(
+            **{name: Split.read(folder, name) for name in splits.NAMES},
+            scale=splits.read_scale(folder),
+            digest=splits.digest(folder, splits.NAMES),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,9 +97,7 @@ class Shelf:
 
     def key(self, recipe: Recipe, seed: int) -> str:
         """The name of a network's folder."""
-        depends_on = (recipe.model_dump(mode="json"), seed, self._data.digest, _code(), versions())
-        text = json.dumps(depends_on, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
+        return provenance.fingerprint(recipe, seed, self._data.digest)
 
     def unfinished(self, recipe: Recipe, seed: int) -> Path:
         """Where the checkpoint of a training belongs."""
@@ -157,48 +140,17 @@ class Shelf:
             artifacts.write_json(temporary / _CARD, card)
         return Kept(folder, card)
 
-    def network(self, kept: Kept) -> "keras.Model":
-        """A kept network in Keras, with one head.
+    def members(self, kept: Kept) -> "list[keras.Model]":
+        """A kept network in Keras, member by member.
 
         Raises:
             RegistryError: a file isn't the one that was kept.
         """
         files = weights.verified(kept.folder, kept.card)
-        model = models.build(Recipe.model_validate(kept.card["recipe"]), *self._data.scale)
-        models.joined([model]).load_weights(files[weights.KERAS])
-        return model
+        recipe = Recipe.model_validate(kept.card["recipe"])
+        return exports.members(files[weights.KERAS], recipe, self._data.scale)
 
     def _score(self, recogniser: Recogniser, split: Split) -> dict[str, float]:
         probabilities = recogniser.predict(split.images)
         figures = evaluation.score(np.asarray(split.labels), probabilities, self._params)
         return {name: figures[name] for name in FIGURES}
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Packages that decide which bytes come out, with their versions."""
-    import tensorflow
-
-    named = {name: metadata.version(name) for name in _PACKAGES}
-    return named | {"tensorflow": str(tensorflow.__version__)}
-
-
-@cache
-def _code() -> str:
-    """The SHA-256 of the modules that learning depends on."""
-    digest = hashlib.sha256()
-    for name in _MODULES:
-        source = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
-        digest.update(_essence(source).encode())
-    return digest.hexdigest()
-
-
-def _essence(source: str) -> str:
-    """Source code without comments, docstrings and layout."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            del node.body[0]
-    return ast.dump(tree)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from digits import artifacts, exhibits, models, params, plots, views
+from digits import artifacts, exhibits, models, params, plots, splits, views
 from digits.errors import DataError
+from digits.figures import interval, percent
 from digits.paths import Project
+from digits.splits import Split
 
-_SPLITS = ("train", "val", "test")
 _MISTAKES = 24  # pictures
 _CONFUSIONS = 8  # rows
 _RECIPE = ("network", "widths", "members", "optimizer", "epochs", "dropout")
@@ -62,14 +63,13 @@ def balance(project: Project) -> Picture:
 
 def mean_images(project: Project) -> Picture:
     """The mean training image of each digit, and where its images differ."""
-    return Picture(
-        views.mean_digits(_array(project, "train-images"), _array(project, "train-labels"))
-    )
+    data = Split.read(project.splits, "train")
+    return Picture(views.mean_digits(data.images, data.labels))
 
 
 def architectures(project: Project) -> pd.DataFrame:
     """The models of params.yaml: network, parameters, and how they learn."""
-    scale = _scale(project)
+    scale = splits.read_scale(project.splits)
     recipes = params.load(project.params).models
     rows = {
         name: {key: _plain(getattr(recipe, key)) for key in _RECIPE}
@@ -84,7 +84,7 @@ def layers(project: Project) -> pd.DataFrame:
     import keras
 
     keras.backend.clear_session()  # layers are numbered from the start
-    network = models.build(params.load(project.params).recipe, *_scale(project))
+    network = models.build(params.load(project.params).recipe, *splits.read_scale(project.splits))
     rows = {
         layer.name: {
             "kind": type(layer).__name__,
@@ -113,7 +113,10 @@ def results(project: Project) -> pd.DataFrame:
     """What the default model scores on the test set, with intervals."""
     test = artifacts.read_json(project.metrics)["test"]
     rows = {
-        name: {"test set": _percent(test[name]), "interval": _interval(test, name)}
+        name: {
+            "test set": percent(test[name]),
+            "interval": interval(test, name) or "–",
+        }
         for name in ("accuracy", "precision", "recall", "f1")
     }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -131,7 +134,7 @@ def confusions(project: Project) -> pd.DataFrame:
 def mistakes(project: Project) -> Picture:
     """The images that are misread, the most confident mistakes first."""
     wrong = pd.read_csv(project.mistakes)
-    images = _array(project, "test-images")
+    images = Split.read(project.splits, "test").images
     if len(wrong) and wrong["index"].max() >= len(images):
         raise DataError(
             f"{project.relative(project.mistakes)}: names image {wrong['index'].max()}, the test "
@@ -180,30 +183,10 @@ def _drawn(path: Path) -> Picture | Remark:
 
 def _counts(project: Project) -> dict[str, np.ndarray]:
     return {
-        split: np.bincount(_array(project, f"{split}-labels"), minlength=models.CLASSES)
-        for split in _SPLITS
+        split: np.bincount(Split.read(project.splits, split).labels, minlength=models.CLASSES)
+        for split in splits.NAMES
     }
-
-
-def _array(project: Project, name: str) -> np.ndarray:
-    return artifacts.read_array(project.splits / f"{name}.npy")
-
-
-def _scale(project: Project) -> tuple[float, float]:
-    scale = artifacts.read_json(project.splits / "scale.json")
-    return scale["mean"], scale["std"]
 
 
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
-def _interval(test: dict[str, Any], name: str) -> str:
-    if f"{name}_interval" not in test:
-        return "–"
-    low, high = test[f"{name}_interval"]
-    return f"{100 * low:.2f} – {_percent(high)}"

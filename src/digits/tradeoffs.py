@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from digits.canvas import BLUE, DASHED, HOLLOW, percent, png, sheet
+from digits.canvas import BLUE, DASHED, HOLLOW, png, sheet
+from digits.figures import percent
 
 _ERRORS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 _TIMES = (

@@ -1,7 +1,6 @@
 """How a network learns: deterministic, watched on validation data, best weights kept."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digits import augmentation, models
-from digits.checkpoints import Checkpoint, State
+from digits.checkpoints import Checkpoint, best_epoch
 from digits.errors import DataError
 from digits.params import Recipe
+from digits.splits import Split
 
 if TYPE_CHECKING:
     import keras
 
 _BATCH = 500  # images that are judged at a time
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images uint8 `(n, 28, 28)` and their labels uint8 `(n,)`."""
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -64,12 +56,14 @@ def train(
             goes on ends with the same weights as one that was never interrupted.
         pretrained: verified weights to start from.
         callbacks: more Keras callbacks.
-        say: called with one line an epoch.
+        say: called with lines of progress, one an epoch.
 
     Raises:
         ParameterError: the recipe's network can't be built.
         DataError: a split is empty, or the loss became NaN.
     """
+    from digits.progress import Progress
+
     for name, split in (("train", data), ("val", val)):
         if not len(split.images):
             raise DataError(f"the {name} split is empty; look at preprocess in params.yaml")
@@ -77,8 +71,10 @@ def train(
     model = models.build(recipe, *scale)
     if pretrained:
         models.load_pretrained(model, pretrained)
+    elif recipe.network == "mobilenet":
+        say("no 'pretrained' weights in params.yaml: training MobileNetV2 from scratch")
     compile_(model, recipe, math.ceil(len(data.images) / recipe.batch_size))
-    progress = _progress(recipe, checkpoint, say)
+    progress = Progress(recipe.epochs, recipe.patience, checkpoint, say)
     progress.resume(model)
     if not progress.is_over():
         batches = _batches(data, recipe, seed)
@@ -86,7 +82,7 @@ def train(
             batches,
             initial_epoch=progress.epoch,
             epochs=recipe.epochs,
-            validation_data=(np.asarray(val.images), np.asarray(val.labels)),
+            validation_data=(np.asarray(val.images), _targets(val.labels)),
             validation_batch_size=_BATCH,
             callbacks=[progress, batches.turning(), *_averaging(recipe), *callbacks],
             shuffle=False,  # Keras' own depends on how many epochs this process has seen
@@ -105,11 +101,6 @@ def train(
 def member_seed(seed: int, member: int) -> int:
     """The seed of an ensemble's member, from 1; the first is what it would be alone."""
     return seed + 1000 * (member - 1)
-
-
-def best_epoch(history: dict[str, list[float]]) -> int:
-    """The epoch with the lowest validation loss, from 1."""
-    return int(np.argmin(history["val_loss"])) + 1
 
 
 def score(model: "keras.Model", split: Split) -> dict[str, float]:
@@ -155,7 +146,7 @@ def compile_(model: "keras.Model", recipe: Recipe, steps: int) -> None:
     """Give a network its optimizer, for so many steps an epoch, and its loss."""
     model.compile(
         optimizer=_optimizer(recipe, steps),
-        loss=_loss(recipe.label_smoothing),
+        loss="categorical_crossentropy",
         metrics=["accuracy"],
     )
 
@@ -184,19 +175,10 @@ def _optimizer(recipe: Recipe, steps: int) -> "keras.optimizers.Optimizer":
     return ConvolutionMuon(rate, momentum=recipe.momentum, **options)
 
 
-def _loss(smoothing: float) -> Any:
-    import keras
-
-    if not smoothing:
-        return keras.losses.SparseCategoricalCrossentropy()
-
-    def loss(labels: Any, probabilities: Any) -> Any:
-        one_hot = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(labels, [-1]), "int32"), 10)
-        return keras.losses.categorical_crossentropy(
-            one_hot, probabilities, label_smoothing=smoothing
-        )
-
-    return loss
+def _targets(labels: np.ndarray, smoothing: float = 0) -> np.ndarray:
+    """Probabilities to learn, float32 `(n, 10)`: smoothed (Szegedy et al. 2016) or the labels."""
+    sure = np.eye(models.CLASSES, dtype=np.float32)[np.asarray(labels)]
+    return sure * np.float32(1 - smoothing) + np.float32(smoothing / models.CLASSES)
 
 
 def _batches(data: Split, recipe: Recipe, seed: int) -> Any:
@@ -225,7 +207,7 @@ def _batches(data: Split, recipe: Recipe, seed: int) -> Any:
             rows = self.order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
             rng = np.random.default_rng((seed, self.epoch, index))
             images = augmentation.distort(data.images[rows], recipe.augmentation, rng)
-            return images, data.labels[rows]
+            return images, _targets(data.labels[rows], recipe.label_smoothing)
 
     return Batches()
 
@@ -235,89 +217,3 @@ def _averaging(recipe: Recipe) -> "list[keras.callbacks.Callback]":
     import keras
 
     return [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []
-
-
-def _progress(recipe: Recipe, checkpoint: Checkpoint | None, say: Callable[[str], None]) -> Any:
-    import keras
-
-    class Progress(keras.callbacks.Callback):
-        """Where a training stands: says it, keeps the best weights, stops it, lets it go on."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.history: dict[str, list[float]] = {}
-            self.best: list[np.ndarray] = []
-            self.resumed = 0
-
-        @property
-        def epoch(self) -> int:
-            """Epochs that are finished."""
-            return len(self.history.get("loss", ()))
-
-        def is_over(self) -> bool:
-            """Whether there is nothing left to learn: all epochs done, no progress, or NaN."""
-            return bool(self.epoch) and (
-                self.epoch >= recipe.epochs
-                or self.epoch - best_epoch(self.history) >= recipe.patience
-                or not math.isfinite(self.history["loss"][-1])
-            )
-
-        def resume(self, model: "keras.Model") -> None:
-            """Take up what the checkpoint holds, if it fits the network."""
-            model.optimizer.build(model.trainable_variables)
-            state = checkpoint.load() if checkpoint else None
-            if (
-                state
-                and _fits(model.variables, state.variables)
-                and _fits(model.optimizer.variables, state.optimizer)
-            ):
-                _assign(model.variables, state.variables)
-                _assign(model.optimizer.variables, state.optimizer)
-                self.history, self.best = state.history, state.best
-                self.resumed = self.epoch
-                say(f"going on after epoch {self.epoch}/{recipe.epochs}")
-
-        def on_train_begin(self, logs: Any = None) -> None:
-            self.start = time.monotonic()
-
-        def on_test_end(self, logs: Any = None) -> None:
-            self.judged = self.model.get_weights()  # the average of weights, where there is one
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            for key, value in logs.items():
-                self.history.setdefault(key, []).append(float(value))
-            if best_epoch(self.history) == self.epoch:
-                self.best = self.judged
-            if self.is_over():
-                self.model.stop_training = True
-            if checkpoint:
-                checkpoint.save(
-                    State(
-                        _values(self.model.variables),
-                        _values(self.model.optimizer.variables),
-                        self.best,
-                        self.history,
-                    )
-                )
-            passed = time.monotonic() - self.start
-            left = passed / (self.epoch - self.resumed) * (recipe.epochs - self.epoch)
-            say(
-                f"epoch {self.epoch}/{recipe.epochs}  loss {logs['loss']:.4f}  "
-                f"val loss {logs['val_loss']:.4f}  val accuracy {logs['val_accuracy']:.4f}  "
-                f"{passed:.0f} s, about {left:.0f} s left"
-            )
-
-    return Progress()
-
-
-def _values(variables: Sequence[Any]) -> list[np.ndarray]:
-    return [np.asarray(variable) for variable in variables]
-
-
-def _fits(variables: Sequence[Any], values: Sequence[np.ndarray]) -> bool:
-    return [tuple(v.shape) for v in variables] == [v.shape for v in values]
-
-
-def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

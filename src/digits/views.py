@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from digits.canvas import BLUE, DASHED, GRID, MUTED, PERCENT, RED, WIDTH, percent, png, sheet
+from digits.canvas import BLUE, DASHED, GRID, MUTED, PERCENT, RED, WIDTH, png, sheet
+from digits.figures import percent
 
 
 @png

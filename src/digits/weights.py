@@ -9,6 +9,7 @@ from typing import Any
 
 from digits import artifacts
 from digits.errors import RegistryError
+from digits.params import Recipe
 
 KERAS = "digits.weights.h5"  # byte-identical for equal weights, which .keras files are not
 ONNX = "digits.onnx"  # what predicts
@@ -29,6 +30,18 @@ def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:
     if not expected:
         raise RegistryError(f"{root}: the model card names no weights; run 'dvc repro'")
     return {name: _verify(root, name, digest) for name, digest in expected.items()}
+
+
+def pretrained(root: Path, recipe: Recipe) -> Path | None:
+    """The checked weights that a recipe starts from; None if it starts from scratch.
+
+    Raises:
+        RegistryError: as for `verified`.
+    """
+    if not recipe.pretrained:
+        return None
+    path = recipe.pretrained.path
+    return verified(root, {"weights": {path: recipe.pretrained.sha256}})[path]
 
 
 def _verify(root: Path, name: str, digest: str) -> Path:

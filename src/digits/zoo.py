@@ -10,13 +10,14 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from digits import draws, models, shelf
+from digits import draws, models, provenance, shelf
 from digits.draws import Draw, Trainer
 from digits.errors import ParameterError
 from digits.params import Params, Recipe
@@ -70,7 +71,7 @@ def compare(
     ]
     return {
         "machine": machine(),
-        "versions": shelf.versions() | {"onnxruntime": metadata.version("onnxruntime")},
+        "versions": provenance.versions() | {"onnxruntime": metadata.version("onnxruntime")},
         "images": {name: len(getattr(data, name).images) for name in ("train", "val", "test")},
         "minutes": minutes,
         "models": sorted(rows, key=_rank),
@@ -80,25 +81,32 @@ def compare(
 def measure_speeds(
     recognisers: Mapping[str, Recogniser], images: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """`images_per_second` of each: the median of five runs.
-
-    They take turns, so that a moment in which the machine is busy hits all alike.
+    """`images_per_second` of each: the median of five runs, by turns.
 
     Args:
         images: uint8 `(n, 28, 28)`; the first 1,024 are read, in the recogniser's batches.
     """
     images = np.asarray(images[:_SPEED_IMAGES])
-    seconds: dict[str, list[float]] = {name: [] for name in recognisers}
-    for run in range(_SPEED_RUNS + 1):
-        for name, recogniser in recognisers.items():
-            start = time.perf_counter()
-            recogniser.predict(images)
-            if run:  # the first warms up
-                seconds[name].append(time.perf_counter() - start)
+    actions = [partial(recogniser.predict, images) for recogniser in recognisers.values()]
     return {
-        name: {"images_per_second": round(len(images) / statistics.median(values), 1)}
-        for name, values in seconds.items()
+        name: {"images_per_second": round(len(images) / statistics.median(seconds), 1)}
+        for name, seconds in zip(recognisers, times(actions, _SPEED_RUNS), strict=True)
     }
+
+
+def times(actions: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
+    """Seconds of each action, `runs` times, after one that doesn't count.
+
+    They take turns, so that a moment in which the machine is busy hits all alike.
+    """
+    found: list[list[float]] = [[] for _ in actions]
+    for run in range(runs + 1):
+        for action, seconds in zip(actions, found, strict=True):
+            start = time.perf_counter()
+            action()
+            if run:
+                seconds.append(time.perf_counter() - start)
+    return found
 
 
 def _chosen(params: Params, names: Sequence[str]) -> dict[str, Recipe]:

@@ -1,7 +1,6 @@
 """What benchmarks share: a result, the networks they ask for, timing by turns."""
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -62,10 +61,6 @@ class Bench:
             raise SystemExit(f"{name}: {failed[0]}")
         return [results[draw] for draw in wanted]  # type: ignore[misc]
 
-    def accuracies(self, name: str, seeds: int) -> list[float]:
-        """On the test set, which chose nothing."""
-        return [kept.card["test"]["accuracy"] for kept in self.trained(name, seeds)]
-
     def recogniser(self, name: str) -> Recogniser:
         """The first of `trained`."""
         return self.trained(name, 1)[0].recogniser()
@@ -73,17 +68,19 @@ class Bench:
     def keras(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
         """The same network's `predict` in Keras."""
         (kept,) = self.trained(name, 1)
-        model = self._shelf.network(kept)
+        (model,) = self._shelf.members(kept)
         return lambda images: model.predict(images, verbose=0)
 
 
-def times(actions: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
-    """Seconds of each action, `runs` times, by turns, after one turn that doesn't count."""
-    found: list[list[float]] = [[] for _ in actions]
-    for run in range(runs + 1):
-        for action, seconds in zip(actions, found, strict=True):
-            start = time.perf_counter()
-            action()
-            if run:
-                seconds.append(time.perf_counter() - start)
-    return found
+def accuracy(
+    bench: Bench, name: str, seeds: int, reference: str, target: str, note: str = ""
+) -> Result:
+    """Mean accuracy on the test set, which chose nothing, over random starts."""
+    runs = [kept.card["test"]["accuracy"] for kept in bench.trained(name, seeds)]
+    return Result(statistics.mean(runs), "share", reference, target, runs, note)
+
+
+def minutes(bench: Bench, name: str, seeds: int, target: str) -> Result:
+    """Mean time of training."""
+    runs = [kept.card["seconds"] / 60 for kept in bench.trained(name, seeds)]
+    return Result(statistics.mean(runs), "min of training, 2 cores", "", target, runs)

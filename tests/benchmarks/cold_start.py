@@ -8,7 +8,8 @@ from statistics import median
 
 from PIL import Image
 
-from benchmarks.bench import Bench, Result, times
+from benchmarks.bench import Bench, Result
+from digits.zoo import times
 
 RUNS = 7
 

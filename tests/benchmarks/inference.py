@@ -4,7 +4,8 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.bench import PEER, Bench, Result, times
+from benchmarks.bench import PEER, Bench, Result
+from digits.zoo import times
 
 RUNS = 7
 COUNT = 2000

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.bench import PEER, Bench, Result
 from digits import evaluation, models, training
-from digits.training import Split
+from digits.splits import Split
 
 SEEDS = 5
 

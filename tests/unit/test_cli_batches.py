@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import call
 
-from digits.cli import main
 from digits.paths import Project
 
 
@@ -27,14 +27,6 @@ def strange(tmp_path: Path, built_project: Project) -> Path:
     path = tmp_path / "strange.npz"
     np.savez(path, images=np.rot90(images, axes=(1, 2)).copy())
     return path
-
-
-def call(*arguments: str) -> int:
-    try:
-        main(list(arguments))
-    except SystemExit as exc:
-        return int(exc.code or 0)
-    return 0
 
 
 def test_familiar_handwriting_is_no_drift(

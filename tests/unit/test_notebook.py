@@ -6,11 +6,10 @@ import shutil
 
 import nbformat
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, call
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from digits import artifacts, notebook, tour
-from digits.cli import main
 from digits.paths import Project
 
 SOURCE = REPOSITORY / "reports" / "digits.ipynb"
@@ -22,14 +21,6 @@ def project(built_project: Project) -> Project:
     """The small project after `dvc repro`, with the notebook."""
     shutil.copy(SOURCE, built_project.notebook)
     return built_project
-
-
-def call(*arguments: str) -> int:
-    try:
-        main(list(arguments))
-    except SystemExit as exc:
-        return int(exc.code or 0)
-    return 0
 
 
 def outputs(document: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

@@ -1,13 +1,12 @@
 """What a trial learns from, and what it is judged by."""
 
 import numpy as np
-import pytest
 from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digits import objective, params
-from digits.training import Split
+from digits.splits import Split
 
 SCALE = (0.15, 0.3)
 
@@ -27,32 +26,6 @@ def test_each_digit_keeps_its_share(counts: list[int], share: float) -> None:
 def test_fewer_images_than_asked_for_are_all_taken() -> None:
     data = Split(np.arange(5), np.arange(5))
     assert objective.some(data, 9, seed=1).images.tolist() == [0, 1, 2, 3, 4]
-
-
-def test_a_smoothed_recipe_is_judged_by_labels_as_they_are(
-    real_digits: tuple[np.ndarray, np.ndarray],
-) -> None:
-    images, labels = real_digits
-    data, val = Split(images[:96], labels[:96]), Split(images[200:250], labels[200:250])
-    learn = objective.learning(data, val, SCALE, seed=3)
-    small = {"network": "dense", "widths": (8,), "optimizer": "adam", "epochs": 2, "batch_size": 32}
-    recipe = params.load(REPOSITORY / "params.yaml").models["accurate"]
-
-    def losses(smoothing: float) -> list[float]:
-        changes = small | {"label_smoothing": smoothing, "averaging": 0.8}
-        told: list[float] = []
-
-        def watch(_: int, loss: float) -> bool:
-            told.append(loss)
-            return False
-
-        learn(recipe.model_copy(update=changes), watch)
-        return told
-
-    unsmoothed = losses(0.0)
-    assert len(unsmoothed) == 2
-    # so little smoothing that the loss Keras gives would be the same
-    assert losses(1e-9) == pytest.approx(unsmoothed, rel=1e-4)
 
 
 def test_stopping_ends_after_that_epoch(real_digits: tuple[np.ndarray, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import undrawn
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -20,9 +21,7 @@ POINTS = [
 
 
 def _figure(plot: Any, points: list[Point]) -> Figure:
-    figure = plot.__wrapped__(points, 5000)
-    assert isinstance(figure, Figure)
-    return figure
+    return undrawn(plot, points, 5000)
 
 
 def _names(figure: Figure) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from digits import params, training
 from digits.checkpoints import Checkpoint
 from digits.errors import DataError
 from digits.params import Augmentation, Recipe
-from digits.training import Split
+from digits.splits import Split
 
 SCALE = (0.15, 0.3)
 
@@ -30,6 +30,11 @@ def recipe(**changes: Any) -> Recipe:
     chosen = params.load(REPOSITORY / "params.yaml").recipe
     small = {"widths": (4, 8, 8), "epochs": 3, "batch_size": 64, "patience": 3}
     return chosen.model_copy(update=small | changes)
+
+
+def cross_entropy(model: Any, split: Split) -> float:
+    probabilities = model.predict(split.images, verbose=0)
+    return float(-np.log(probabilities[np.arange(len(split.labels)), split.labels]).mean())
 
 
 def kill_after(epoch: int) -> Any:
@@ -97,8 +102,15 @@ def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
     losses = trained.history["val_loss"]
     assert len(losses) < 40
     assert trained.best_epoch == int(np.argmin(losses)) + 1 == len(losses) - 1
-    loss = trained.model.evaluate(data[1].images, data[1].labels, verbose=0)[0]
-    assert loss == pytest.approx(min(losses), abs=1e-4)
+    assert cross_entropy(trained.model, data[1]) == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_epochs_are_judged_by_the_labels_as_they_are_smoothed_or_not(
+    data: tuple[Split, Split],
+) -> None:
+    trained = training.train(*data, SCALE, recipe(epochs=1, label_smoothing=0.5), seed=1)
+    (loss,) = trained.history["val_loss"]
+    assert cross_entropy(trained.model, data[1]) == pytest.approx(loss, abs=1e-4)
 
 
 def test_an_empty_split_is_named(data: tuple[Split, Split]) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, call, write_splits
 from PIL import Image
 
-from digits import artifacts, draws, params, shelf, zoo
-from digits.cli import main
+from digits import artifacts, draws, params, provenance, shelf, zoo
 from digits.errors import DataError
 from digits.paths import Project
 from digits.recogniser import Recogniser
@@ -28,13 +27,7 @@ def untrained(
 ) -> Project:
     """A project with splits, two quick models and nothing trained."""
     project = Project(tmp_path_factory.mktemp("zoo") / "project")
-    start = 0
-    for name, count in SIZES.items():
-        for array, values in zip(("images", "labels"), real_digits, strict=True):
-            path = project.splits / f"{name}-{array}.npy"
-            artifacts.write_array(path, values[start : start + count])
-        start += count
-    artifacts.write_json(project.splits / "scale.json", {"mean": 0.15, "std": 0.3})
+    write_splits(project.splits, real_digits, SIZES)
     (project.root / "dvc.yaml").touch()
     document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     plain = document["models"]["dense"] | {"widths": [16], "epochs": 2, "batch_size": 32}
@@ -70,14 +63,6 @@ def fresh(untrained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copytree(untrained.root, tmp_path / "fresh")
     monkeypatch.chdir(tmp_path / "fresh")
     return Project(tmp_path / "fresh")
-
-
-def call(*arguments: str) -> int:
-    try:
-        main(list(arguments))
-    except SystemExit as exc:
-        return int(exc.code or 0)
-    return 0
 
 
 def models(project: Project) -> dict[str, dict[str, Any]]:
@@ -253,7 +238,7 @@ def test_only_what_code_does_decides_whether_a_training_is_still_valid(
     source: str, same: bool
 ) -> None:
     before = '"""Words."""\n\n\ndef f(x):\n    """More."""\n    return x + 1\n'
-    assert (shelf._essence(source) == shelf._essence(before)) is same
+    assert (provenance.essence(source) == provenance.essence(before)) is same
 
 
 def test_a_training_depends_on_data_recipe_seed_and_code(
@@ -268,5 +253,5 @@ def test_a_training_depends_on_data_recipe_seed_and_code(
     other = shelf.Data(data.train, data.val, data.test, data.scale, "0" * 64)
     keys: Sequence[str] = [key(), key(other), key(model="pair"), key(seed=2)]
     assert key() == keys[0]
-    monkeypatch.setattr(shelf, "_code", lambda: "other")
+    monkeypatch.setattr(provenance, "_code", lambda: "other")
     assert len({*keys, key()}) == 5

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from digits import lifetime
+
 _FEW = 50  # steps below which a bar would only flicker
 
 
 def silence_libraries() -> None:
     """Call before TensorFlow is imported: its notes on CPU features and CUDA help nobody here."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    os.environ.update(lifetime.QUIET)
     for name in ("absl", "tensorflow", "great_expectations"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("keras", "tensorflow", "evidently", "scipy"):

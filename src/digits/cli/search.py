@@ -18,6 +18,7 @@ from digits import (
     recipes,
     search,
     space,
+    splits,
     training,
 )
 from digits.cli import _terminal
@@ -26,7 +27,7 @@ from digits.objective import Objective, Watch
 from digits.params import Recipe, Search
 from digits.paths import Project
 from digits.search import FOUND, START, Study, Trial
-from digits.training import Split
+from digits.splits import Split
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -121,23 +122,12 @@ def _open(project: Project, budget: Search, start: Recipe) -> tuple[Study, Objec
     """The search's trials so far, what each does, and from how many images."""
     _terminal.silence_libraries()
     training.keep_memory()
-    data, val, scale = _splits(project)
+    data, val = (Split.read(project.splits, name) for name in ("train", "val"))
+    scale = splits.read_scale(project.splits)
     data = objective.some(data, budget.train_count, budget.seed)
     name = objective.fingerprint(budget, start, data, val, scale)
     study = Study(project.search / "trials.log", name, budget, start)
     return study, objective.learning(data, val, scale, budget.seed), len(data.labels)
-
-
-def _splits(project: Project) -> tuple[Split, Split, tuple[float, float]]:
-    """train, val, and mean and spread of the training pixels."""
-    names = [f"{split}-{array}.npy" for split in ("train", "val") for array in ("images", "labels")]
-    paths = [project.splits / name for name in (*names, "scale.json")]
-    missing = [project.relative(path) for path in paths if not path.is_file()]
-    if missing:
-        raise DataError(f"{', '.join(missing)}: not found; run 'dvc repro preprocess'")
-    arrays = [artifacts.read_array(path) for path in paths[:-1]]
-    scale = artifacts.read_json(paths[-1])
-    return Split(*arrays[:2]), Split(*arrays[2:]), (scale["mean"], scale["std"])
 
 
 def _search(study: Study, learn: Objective, say: Callable[[str], None]) -> None:

@@ -1,7 +1,6 @@
 """`digits zoo`: all models side by side, as far as a budget of time allows."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from digits import artifacts, lifetime, locking, params
+from digits import artifacts, locking, params
 from digits.cli import _terminal
 from digits.paths import Project
 
@@ -48,7 +47,6 @@ def command(names: tuple[str, ...], seeds: int | None, minutes: float, as_json: 
     Writes reports/zoo.md, zoo.json and zoo/, which hold the models that NAME tells, or all.
     """
     project = Project.find()
-    os.environ.update(lifetime.QUIET)
     _terminal.silence_libraries()
     parameters = params.load(project.params)
     from digits import training, zoo

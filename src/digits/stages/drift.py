@@ -8,16 +8,17 @@ from digits import drift as detection
 from digits.params import Params
 from digits.paths import Project
 from digits.recogniser import Recogniser
+from digits.splits import Split
 from digits.stages._stage import main
 
 
 def drift(project: Project, params: Params) -> None:
     """Make the reference window from validation images, then check every batch against it."""
     recogniser = Recogniser.load(project.root)
-    val = [
-        artifacts.read_array(project.splits / f"val-{name}.npy") for name in ("images", "labels")
-    ]
-    reference = detection.window(recogniser, val[0], val[1], params.drift, params.ingest.ink_level)
+    val = Split.read(project.splits, "val")
+    reference = detection.window(
+        recogniser, val.images, val.labels, params.drift, params.ingest.ink_level
+    )
     artifacts.write_table(project.reference / detection.REFERENCE, reference)
     detector = detection.DriftDetector(recogniser, reference, params.drift, params.ingest.ink_level)
     index = artifacts.read_table(project.ingested / "index.parquet")

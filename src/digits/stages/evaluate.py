@@ -12,6 +12,7 @@ from digits import artifacts, corruptions, evaluation, exports, plots, weights
 from digits.params import Evaluate, Params, Recipe
 from digits.paths import Project
 from digits.recogniser import Recogniser
+from digits.splits import Split
 from digits.stages._stage import main
 
 
@@ -21,8 +22,8 @@ def evaluate(project: Project, params: Params) -> None:
     card = artifacts.read_json(project.model_card)
     scores = {}
     for split in ("val", "test"):
-        images = artifacts.read_array(project.splits / f"{split}-images.npy")
-        labels = artifacts.read_array(project.splits / f"{split}-labels.npy")
+        data = Split.read(project.splits, split)
+        images, labels = data.images, data.labels
         probabilities = recogniser.predict(images)
         scores[split] = evaluation.score(labels, probabilities, params.evaluate)
     wrong = evaluation.mistakes(labels, probabilities)

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from digits import artifacts, splitting
+from digits import artifacts, splits, splitting
 from digits.params import Params
 from digits.paths import Project
+from digits.splits import Split
 from digits.stages._stage import main
 
 
@@ -14,16 +15,10 @@ def preprocess(project: Project, params: Params) -> None:
     images = artifacts.read_array(project.ingested / "images.npy")
     rows = splitting.split(index, params.preprocess)
     for name, chosen in vars(rows).items():
-        artifacts.write_array(project.splits / f"{name}-images.npy", images[chosen])
         labels = index["label"].to_numpy(dtype=np.uint8, na_value=255)[chosen]
-        artifacts.write_array(project.splits / f"{name}-labels.npy", labels)
+        Split(images[chosen], labels).write(project.splits, name)
         print(f"{name}: {len(chosen):,} images")
-    pixels = images[rows.train]
-    scale = {
-        "mean": round(float(pixels.mean()) / 255, 6),
-        "std": round(float(pixels.std()) / 255, 6),
-    }
-    artifacts.write_json(project.splits / "scale.json", scale)
+    splits.write_scale(project.splits, images[rows.train])
 
 
 if __name__ == "__main__":
