@@ -11,7 +11,7 @@ from digits.params import Recipe
 
 _DIGITS = 16  # hex digits of a fingerprint
 # What decides which weights come out. Comments and docstrings in them don't count.
-_MODULES = ("augmentation", "models", "muon", "progress", "training")
+_MODULES = ("augmentation", "models", "optimizers", "progress", "training")
 _PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
 
 

@@ -77,12 +77,15 @@ def train(
     progress = Progress(recipe.epochs, recipe.patience, checkpoint, say)
     progress.resume(model)
     if not progress.is_over():
+        judges = np.asarray(val.images), _targets(val.labels)
+        # metrics have their variables from here on; else Keras would trace the training step twice
+        model.evaluate(*(array[:1] for array in judges), verbose=0)
         batches = _batches(data, recipe, seed)
         model.fit(
             batches,
             initial_epoch=progress.epoch,
             epochs=recipe.epochs,
-            validation_data=(np.asarray(val.images), _targets(val.labels)),
+            validation_data=judges,
             validation_batch_size=_BATCH,
             callbacks=[progress, batches.turning(), *_averaging(recipe), *callbacks],
             shuffle=False,  # Keras' own depends on how many epochs this process has seen
@@ -155,23 +158,18 @@ def _optimizer(recipe: Recipe, steps: int) -> "keras.optimizers.Optimizer":
     """AdamW (Loshchilov & Hutter 2019) or Muon, at a constant rate or one that rises and falls."""
     import keras
 
+    from digits.optimizers import ConvolutionMuon, WarmCosine
+
     total = recipe.epochs * steps
     rising = round(recipe.warmup * total)
     rate = recipe.learning_rate
     if recipe.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=recipe.learning_rate / 25,
-            warmup_target=recipe.learning_rate,
-            warmup_steps=rising,
-            decay_steps=max(1, total - rising),
-        )
+        rate = WarmCosine(recipe.learning_rate, rising, max(1, total - rising))
     options: dict[str, Any] = {"weight_decay": recipe.weight_decay}
     if recipe.averaging:
         options |= {"use_ema": True, "ema_momentum": recipe.averaging}
     if recipe.optimizer == "adam":
         return keras.optimizers.AdamW(rate, **options)
-    from digits.muon import ConvolutionMuon
-
     return ConvolutionMuon(rate, momentum=recipe.momentum, **options)
 
 
