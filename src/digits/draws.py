@@ -20,7 +20,7 @@ _FEWER_SEEDS = {"mobilenet": 1}  # one training of it takes longer than several 
 
 @dataclass(frozen=True)
 class Training:
-    """One network to train: `recipe` has one member."""
+    """One network to train: `recipe` has one member and one view."""
 
     recipe: Recipe
     seed: int
@@ -36,7 +36,7 @@ class Draw:
 
     def trainings(self) -> list[Training]:
         """What has to be trained for it; no two draws of a model share a member."""
-        alone = self.recipe.model_copy(update={"members": 1})
+        alone = self.recipe.model_copy(update={"members": 1, "views": 1})
         members = range(1, self.recipe.members + 1)
         return [Training(alone, training.member_seed(self.seed, member)) for member in members]
 
@@ -118,14 +118,15 @@ class Trainer:
         if lacking := [task for task in tasks if task not in self._kept]:
             return next((self._failed[task] for task in lacking if task in self._failed), "budget")
         parts = [self._kept[task] for task in tasks]
-        if len(parts) == 1:
+        if tasks == [Training(draw.recipe, draw.seed)]:
             return parts[0]
         return self._store.find(draw.recipe, draw.seed) or self._join(draw, parts)
 
     def _join(self, draw: Draw, parts: Sequence[Kept]) -> Kept:
-        self._say(f"joining {len(parts)} members: {draw.name}, seed {draw.seed}")
+        self._say(f"joining: {draw.name}, seed {draw.seed}")
         _forget_networks()
-        network = models.joined([m for part in parts for m in self._store.members(part)])
+        members = [member for part in parts for member in self._store.members(part)]
+        network = models.joined(members, draw.recipe.views)
         seconds = sum(part.card["seconds"] for part in parts)
         return self._store.put(draw.recipe, draw.seed, network, seconds)
 

@@ -68,7 +68,7 @@ def members(path: Path, recipe: Recipe, scale: tuple[float, float]) -> "list[ker
     """
     found = [models.build(recipe, *scale) for _ in range(recipe.members)]
     try:
-        models.joined(found).load_weights(path)
+        models.joined(found, recipe.views).load_weights(path)
     except ValueError as exc:  # Keras counts layers and compares shapes
         raise RegistryError(
             f"{path}: doesn't fit network '{recipe.network}' as this version of the code "
@@ -82,7 +82,7 @@ class Keras:
 
     def __init__(self, path: Path, recipe: Recipe, scale: tuple[float, float]) -> None:
         """As `members`."""
-        self._model = models.joined(members(path, recipe, scale))
+        self._model = models.joined(members(path, recipe, scale), recipe.views)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities float32 `(n, 10)` for uint8 `(n, 28, 28)`."""

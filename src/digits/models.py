@@ -57,29 +57,45 @@ def build(recipe: Recipe, mean: float, std: float) -> "keras.Model":
     return keras.Model(images, probabilities, name=recipe.network)
 
 
-def joined(members: Sequence["keras.Model"]) -> "keras.Model":
+def joined(members: Sequence["keras.Model"], views: int = 1) -> "keras.Model":
     """One network of trained ones: embedding `(n, k)` and probabilities `(n, 10)`.
 
     The probabilities are the mean of the members', the embedding is theirs side by side.
+
+    Args:
+        views: 5 if the members are to read each image where it is and a pixel to each side; the
+            embedding is of where it is.
     """
     import keras
 
     images = keras.Input((SIZE, SIZE), dtype="uint8", name="images")
-    heads = [
+    read = [
         keras.Model(
             member.input, [member.get_layer(EMBEDDING).output, member.output], name=f"member_{i}"
-        )(images)
+        )
         for i, member in enumerate(members, 1)
     ]
-    embeddings, probabilities = zip(*heads, strict=True)
-    if len(members) == 1:
-        outputs = [embeddings[0], probabilities[0]]
-    else:
-        outputs = [
-            keras.layers.Concatenate(name="embeddings")(embeddings),
-            keras.layers.Average(name="mean")(probabilities),
-        ]
+    heads = [member(images) for member in read]
+    embeddings, probabilities = map(list, zip(*heads, strict=True))
+    if views > 1:
+        probabilities += [member(view)[1] for view in _shifted(images) for member in read]
+    outputs = [embeddings[0], probabilities[0]]
+    if len(embeddings) > 1:
+        outputs[0] = keras.layers.Concatenate(name="embeddings")(embeddings)
+    if len(probabilities) > 1:
+        outputs[1] = keras.layers.Average(name="mean")(probabilities)
     return keras.Model(images, outputs, name="digits")
+
+
+def _shifted(images: "keras.KerasTensor") -> "list[keras.KerasTensor]":
+    """Images `(n, h, h)` moved by a pixel down, up, right and left; black moves in."""
+    from keras import ops
+
+    framed = ops.pad(ops.cast(images, "float32"), ((0, 0), (1, 1), (1, 1)))  # LiteRT pads no bytes
+    return [
+        ops.cast(framed[:, top : top + SIZE, left : left + SIZE], "uint8")
+        for top, left in ((0, 1), (2, 1), (1, 0), (1, 2))
+    ]
 
 
 def load_pretrained(model: "keras.Model", path: Path) -> None:

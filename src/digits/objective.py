@@ -60,7 +60,7 @@ def fingerprint(
     The budget is no part of it: a larger one goes on with the same trials.
     """
     digest = hashlib.sha256(params.model_dump_json(exclude=_BUDGET).encode())
-    digest.update(start.model_dump_json(exclude={"epochs", "members"}).encode())
+    digest.update(start.model_dump_json(exclude={"epochs", "members", "views"}).encode())
     digest.update(repr(scale).encode())
     for array in (data.images, data.labels, val.images, val.labels):
         digest.update(repr(array.shape).encode())

@@ -100,6 +100,7 @@ class Recipe(Section):
     widths: Widths
     dropout: Portion  # before the last layer
     members: Annotated[int, Field(ge=1, le=50)]  # networks whose probabilities are averaged
+    views: Literal[1, 5]  # 5: each image is also read shifted by a pixel to each side
     pretrained: Pretrained | None
     optimizer: Literal["adam", "muon"]
     epochs: Size

@@ -19,7 +19,7 @@ from digits.splits import Split
 
 _MISTAKES = 24  # pictures
 _CONFUSIONS = 8  # rows
-_RECIPE = ("network", "widths", "members", "optimizer", "epochs", "dropout")
+_RECIPE = ("network", "widths", "members", "views", "optimizer", "epochs", "dropout")
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def train(
         data: what is learned from.
         val: what early stopping and the best epoch are judged by.
         scale: mean and standard deviation of the training pixels, 0–1.
-        recipe: the network and how it learns; `members` is not looked at.
+        recipe: the network and how it learns; `members` and `views` are not looked at.
         seed: of weights, order and distortion.
         checkpoint: where to go on from, and where each finished epoch is kept. A training that
             goes on ends with the same weights as one that was never interrupted.

@@ -21,7 +21,7 @@ def train(project: Project, params: Params) -> None:
     data, val = (Split.read(project.splits, name) for name in _SPLITS)
     scale = splits.read_scale(project.splits)
     members = _members(project, params, data, val, scale)
-    network = models.joined([member.model for member in members])
+    network = models.joined([member.model for member in members], params.recipe.views)
     with artifacts.replacing_folder(project.models) as folder:
         network.save_weights(folder / weights.KERAS)
         exports.write(network, folder / weights.ONNX, folder / weights.LITERT)

@@ -1,0 +1,51 @@
+"""Several networks and several views as one: what it gives in each of its formats."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from digits import exports, models, params, training
+from digits.params import Recipe
+from digits.recogniser import Recogniser
+
+SCALE = (0.15, 0.3)
+
+
+def recipe(members: int, views: int) -> Recipe:
+    chosen = params.load(REPOSITORY / "params.yaml").models["dense"]
+    return chosen.model_copy(update={"widths": (8,), "members": members, "views": views})
+
+
+def moved(images: np.ndarray, down: int, right: int) -> np.ndarray:
+    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    return framed[:, 1 - down : 29 - down, 1 - right : 29 - right]
+
+
+@pytest.mark.parametrize(("members", "views"), [(1, 1), (1, 5), (2, 1), (2, 5)])
+def test_probabilities_are_the_mean_of_members_and_views(
+    members: int, views: int, tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images = real_digits[0][:20]
+    training.make_deterministic(3)
+    chosen = recipe(members, views)
+    networks = [models.build(chosen, *SCALE) for _ in range(members)]
+    places = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)][:views]
+    expected = np.mean(
+        [n.predict(moved(images, *place), verbose=0) for n in networks for place in places], axis=0
+    )
+    joined = models.joined(networks, views)
+    embedding, probabilities = joined.predict(images, verbose=0)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    assert embedding.shape == (20, 8 * members)
+
+    joined.save_weights(tmp_path / "digits.weights.h5")
+    exports.write(joined, tmp_path / "digits.onnx", tmp_path / "digits.tflite")
+    formats = (
+        exports.Keras(tmp_path / "digits.weights.h5", chosen, SCALE),
+        exports.LiteRT(tmp_path / "digits.tflite"),
+        Recogniser((tmp_path / "digits.onnx").read_bytes()),
+    )
+    for loaded in formats:
+        np.testing.assert_allclose(loaded.predict(images), expected, atol=1e-5)
