@@ -13,6 +13,7 @@ from digits.recogniser import Recogniser
 from digits.shelf import Data, Kept, Shelf
 
 PEER = "keras_example"
+DRAWS = 3  # of the ensemble
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,28 @@ class Bench:
         self.data = Data.read(project)
         self._shelf = Shelf(project, self.params.evaluate, self.data)
 
-    def trained(self, name: str, seeds: int) -> list[Kept]:
-        """A network a random start, trained now or taken from the zoo's cache."""
+    def trained(self, name: str, seeds: int | Sequence[int]) -> list[Kept]:
+        """A network a random start, trained now or taken from the zoo's cache.
+
+        Args:
+            seeds: how many, from `train.seed` on, or which.
+        """
         recipe = self.params.models[name]
-        first = self.params.train.seed
-        wanted = [Draw(name, recipe, first + place) for place in range(seeds)]
+        if isinstance(seeds, int):
+            seeds = range(self.params.train.seed, self.params.train.seed + seeds)
+        wanted = [Draw(name, recipe, seed) for seed in seeds]
         trainer = Trainer(self.project, self.data, self._shelf, 24 * 60, print)
         results = trainer.results(wanted)
         failed = [why for why in results.values() if isinstance(why, str)]
         if failed:
             raise SystemExit(f"{name}: {failed[0]}")
         return [results[draw] for draw in wanted]  # type: ignore[misc]
+
+    def starts(self) -> list[int]:
+        """The seeds of `accurate` of which the ensemble's draws are made: each is trained once."""
+        recipe, first = self.params.models["ensemble"], self.params.train.seed
+        draws = (Draw("ensemble", recipe, first + place) for place in range(DRAWS))
+        return [task.seed for draw in draws for task in draw.trainings()]
 
     def recogniser(self, name: str) -> Recogniser:
         """The first of `trained`."""
@@ -73,14 +85,14 @@ class Bench:
 
 
 def accuracy(
-    bench: Bench, name: str, seeds: int, reference: str, target: str, note: str = ""
+    bench: Bench, name: str, seeds: int | Sequence[int], reference: str, target: str, note: str = ""
 ) -> Result:
     """Mean accuracy on the test set, which chose nothing, over random starts."""
     runs = [kept.card["test"]["accuracy"] for kept in bench.trained(name, seeds)]
     return Result(statistics.mean(runs), "share", reference, target, runs, note)
 
 
-def minutes(bench: Bench, name: str, seeds: int, target: str) -> Result:
+def minutes(bench: Bench, name: str, seeds: int | Sequence[int], target: str) -> Result:
     """Mean time of training."""
     runs = [kept.card["seconds"] / 60 for kept in bench.trained(name, seeds)]
     return Result(statistics.mean(runs), "min of training, 2 cores", "", target, runs)

@@ -11,7 +11,6 @@ import numpy as np
 
 from benchmarks.bench import Bench, Result
 
-SEEDS = 5
 SETS = {
     "usps_zip_train": ("0.995, an untuned start", "≥ 0.996"),
     "chars74k_hnd_digits": ("0.993, an untuned start", "≥ 0.995"),
@@ -23,7 +22,7 @@ def measure(bench: Bench) -> dict[str, Result]:
     if not folder:
         print("handwriting: skipped; DIGITS_HANDWRITING names no folder")
         return {}
-    recognisers = [kept.recogniser() for kept in bench.trained("accurate", SEEDS)]
+    recognisers = [kept.recogniser() for kept in bench.trained("accurate", bench.starts())]
     results = {}
     for name, (reference, target) in SETS.items():
         with np.load(Path(folder) / f"{name}.npz", allow_pickle=False) as file:
