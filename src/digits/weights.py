@@ -5,11 +5,13 @@ Git keeps the card, reports/model.json.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from digits import artifacts
 from digits.errors import RegistryError
-from digits.params import Recipe
+
+if TYPE_CHECKING:
+    from digits.params import Recipe
 
 KERAS = "digits.weights.h5"  # byte-identical for equal weights, which .keras files are not
 ONNX = "digits.onnx"  # what predicts
@@ -32,7 +34,7 @@ def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:
     return {name: _verify(root, name, digest) for name, digest in expected.items()}
 
 
-def pretrained(root: Path, recipe: Recipe) -> Path | None:
+def pretrained(root: Path, recipe: "Recipe") -> Path | None:
     """The checked weights that a recipe starts from; None if it starts from scratch.
 
     Raises:
