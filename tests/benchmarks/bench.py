@@ -1,4 +1,4 @@
-"""What benchmarks share: a result, the networks they ask for, timing by turns."""
+"""What benchmarks share: a result, and the networks they ask for."""
 
 import statistics
 from collections.abc import Callable, Sequence

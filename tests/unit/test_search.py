@@ -326,8 +326,10 @@ def fails(project: Project, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_missing_splits_are_named(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    (project.splits / "val-labels.npy").unlink()
-    assert "build/splits/val-labels.npy: not found; run 'dvc repro'" in fails(project, capsys)
+    path = project.splits / "val-labels.npy"
+    path.unlink()
+    told = fails(project, capsys)
+    assert told == f"digits: {path}: not found; run 'dvc repro' or 'dvc pull' to make it"
 
 
 @pytest.mark.parametrize(
