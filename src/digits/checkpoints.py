@@ -15,13 +15,15 @@ class State:
     """A training after an epoch.
 
     `variables` are the network's with their random seeds, `optimizer` its optimizer's, `best` the
-    weights of the best epoch so far; `history` has a value an epoch of each metric.
+    weights of the best epoch so far; `history` has a value an epoch of each metric, `difficulty`
+    one of each image.
     """
 
     variables: list[np.ndarray]
     optimizer: list[np.ndarray]
     best: list[np.ndarray]
     history: dict[str, list[float]]
+    difficulty: np.ndarray
 
 
 def best_epoch(history: dict[str, list[float]]) -> int:
@@ -43,13 +45,17 @@ class Checkpoint:
                     name: [file[f"{name}-{i}"] for i in range(int(file[f"{name}-count"]))]
                     for name in ("variables", "optimizer", "best")
                 }
-                return State(**lists, history=json.loads(str(file["history"])))
+                history = json.loads(str(file["history"]))
+                return State(**lists, history=history, difficulty=file["difficulty"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
     def save(self, state: State) -> None:
         """Replace what was saved before, atomically."""
-        arrays: dict[str, np.ndarray] = {"history": np.array(json.dumps(state.history))}
+        arrays: dict[str, np.ndarray] = {
+            "history": np.array(json.dumps(state.history)),
+            "difficulty": state.difficulty,
+        }
         for name in ("variables", "optimizer", "best"):
             values: list[np.ndarray] = getattr(state, name)
             arrays[f"{name}-count"] = np.array(len(values))

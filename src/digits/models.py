@@ -57,6 +57,11 @@ def build(recipe: Recipe, mean: float, std: float) -> "keras.Model":
     return keras.Model(images, probabilities, name=recipe.network)
 
 
+def parameters(recipe: Recipe, mean: float, std: float) -> int:
+    """How many a model has, all members together, with what is not trained; see `build`."""
+    return recipe.members * int(build(recipe, mean, std).count_params())
+
+
 def joined(members: Sequence["keras.Model"], views: int = 1) -> "keras.Model":
     """One network of trained ones: embedding `(n, k)` and probabilities `(n, 10)`.
 

@@ -111,6 +111,8 @@ class Recipe(Section):
     warmup: Share  # share of all steps in which the learning rate rises
     weight_decay: Share
     label_smoothing: Portion
+    label_noise: Portion  # share of the labels that is taken to be wrong
+    skip_easy: Annotated[float, Field(ge=0, le=0.9)]  # share of all images, of the easy ones
     averaging: Portion  # momentum of the weights' moving average
     patience: Size  # epochs without a better validation loss before stopping
     augmentation: Augmentation

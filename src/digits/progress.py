@@ -18,17 +18,24 @@ class Progress(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, epochs: int, patience: int, checkpoint: Checkpoint | None, say: Callable[[str], None]
+        self,
+        epochs: int,
+        patience: int,
+        difficulty: np.ndarray,
+        checkpoint: Checkpoint | None,
+        say: Callable[[str], None],
     ) -> None:
         """Progress of a training of so many epochs.
 
         Args:
             patience: epochs without a better validation loss before it stops.
+            difficulty: of each image; kept with the rest, and filled in when the training goes on.
             checkpoint: where the state after each epoch is kept.
             say: called with one line an epoch.
         """
         super().__init__()
         self._epochs, self._patience = epochs, patience
+        self._difficulty = difficulty
         self._checkpoint, self._say = checkpoint, say
         self._resumed = 0
         self.history: dict[str, list[float]] = {}
@@ -55,9 +62,11 @@ class Progress(keras.callbacks.Callback):
             state
             and _fits(model.variables, state.variables)
             and _fits(model.optimizer.variables, state.optimizer)
+            and state.difficulty.shape == self._difficulty.shape
         ):
             _assign(model.variables, state.variables)
             _assign(model.optimizer.variables, state.optimizer)
+            self._difficulty[:] = state.difficulty
             self.history, self.best = state.history, state.best
             self._resumed = self.epoch
             self._say(f"going on after epoch {self.epoch}/{self._epochs}")
@@ -80,8 +89,15 @@ class Progress(keras.callbacks.Callback):
             self.model.stop_training = True
         if self._checkpoint:
             weights, optimizer = self.model.variables, self.model.optimizer.variables
-            state = State(_values(weights), _values(optimizer), self.best, self.history)
-            self._checkpoint.save(state)
+            self._checkpoint.save(
+                State(
+                    _values(weights),
+                    _values(optimizer),
+                    self.best,
+                    self.history,
+                    self._difficulty,
+                )
+            )
         passed = time.monotonic() - self._start
         left = passed / (self.epoch - self._resumed) * (self._epochs - self.epoch)
         self._say(

@@ -11,7 +11,15 @@ from digits.params import Recipe
 
 _DIGITS = 16  # hex digits of a fingerprint
 # What decides which weights come out. Comments and docstrings in them don't count.
-_MODULES = ("augmentation", "models", "optimizers", "progress", "training")
+_MODULES = (
+    "augmentation",
+    "checkpoints",
+    "models",
+    "optimizers",
+    "progress",
+    "sampling",
+    "training",
+)
 _PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from digits import artifacts, exhibits, models, params, plots, splits, views
+from digits.curves import read as read_curves
 from digits.errors import DataError
 from digits.figures import interval, percent
 from digits.paths import Project
@@ -73,7 +74,7 @@ def architectures(project: Project) -> pd.DataFrame:
     recipes = params.load(project.params).models
     rows = {
         name: {key: _plain(getattr(recipe, key)) for key in _RECIPE}
-        | {"parameters": f"{recipe.members * models.build(recipe, *scale).count_params():,}"}
+        | {"parameters": f"{models.parameters(recipe, *scale):,}"}
         for name, recipe in recipes.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
@@ -98,14 +99,7 @@ def layers(project: Project) -> pd.DataFrame:
 
 def curves(project: Project) -> Picture:
     """Loss and accuracy of the default model after each epoch of its training."""
-    folder = project.training_curves / "plots" / "metrics"
-    history = {
-        split: {
-            metric: pd.read_csv(folder / split / f"{metric}.tsv", sep="\t")[metric].tolist()
-            for metric in ("loss", "accuracy")
-        }
-        for split in ("train", "val")
-    }
+    history = read_curves(project.training_curves)
     return Picture(plots.curves(history, artifacts.read_json(project.model_card)["best_epoch"]))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits import augmentation, models
+from digits import augmentation, models, sampling
 from digits.checkpoints import Checkpoint, best_epoch
 from digits.errors import DataError
 from digits.params import Recipe
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 _BATCH = 500  # images that are judged at a time
+_RECENT = 0.5  # weight of the last loss in an image's difficulty
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,20 @@ def train(
     elif recipe.network == "mobilenet":
         say("no 'pretrained' weights in params.yaml: training MobileNetV2 from scratch")
     compile_(model, recipe, math.ceil(len(data.images) / recipe.batch_size))
-    progress = Progress(recipe.epochs, recipe.patience, checkpoint, say)
+    batches = _batches(data, recipe, seed)
+    progress = Progress(recipe.epochs, recipe.patience, batches.difficulty, checkpoint, say)
     progress.resume(model)
     if not progress.is_over():
         judges = np.asarray(val.images), _targets(val.labels)
         # metrics have their variables from here on; else Keras would trace the training step twice
         model.evaluate(*(array[:1] for array in judges), verbose=0)
-        batches = _batches(data, recipe, seed)
         model.fit(
             batches,
             initial_epoch=progress.epoch,
             epochs=recipe.epochs,
             validation_data=judges,
             validation_batch_size=_BATCH,
-            callbacks=[progress, batches.turning(), *_averaging(recipe), *callbacks],
+            callbacks=[batches.following(model.loss), progress, *_averaging(recipe), *callbacks],
             shuffle=False,  # Keras' own depends on how many epochs this process has seen
             verbose=0,
         )
@@ -149,9 +150,33 @@ def compile_(model: "keras.Model", recipe: Recipe, steps: int) -> None:
     """Give a network its optimizer, for so many steps an epoch, and its loss."""
     model.compile(
         optimizer=_optimizer(recipe, steps),
-        loss="categorical_crossentropy",
+        loss=_loss(recipe.label_noise),
         metrics=["accuracy"],
     )
+
+
+def _loss(noise: float) -> "keras.losses.Loss":
+    """Cross-entropy with the labels when a share of them is drawn at random (Patrini et al. 2017).
+
+    An image whose label can't be right costs a limited amount, and soon pulls at nothing.
+    `of_images` is a variable with what each image of the last batch cost.
+    """
+    import keras
+    import tensorflow as tf
+
+    class CrossEntropy(keras.losses.Loss):
+        def __init__(self) -> None:
+            super().__init__()
+            self.of_images = tf.Variable(tf.zeros(0), trainable=False, shape=[None])
+
+        def call(self, labels: Any, probabilities: Any) -> Any:
+            if noise:
+                probabilities = probabilities * (1 - noise) + noise / models.CLASSES
+            costs = keras.losses.categorical_crossentropy(labels, probabilities)
+            self.of_images.assign(costs)
+            return costs
+
+    return CrossEntropy()
 
 
 def _optimizer(recipe: Recipe, steps: int) -> "keras.optimizers.Optimizer":
@@ -187,22 +212,44 @@ def _batches(data: Split, recipe: Recipe, seed: int) -> Any:
 
         def __init__(self) -> None:
             super().__init__(workers=2)  # the next batches are distorted while one is learned from
+            self.difficulty = np.full(len(data.images), np.inf, np.float32)
             self.turn_to(0)
 
         def turn_to(self, epoch: int) -> None:
             self.epoch = epoch
-            self.order = np.random.default_rng((seed, epoch)).permutation(len(data.images))
+            rng = np.random.default_rng((seed, epoch))
+            if recipe.skip_easy and 0 < epoch < recipe.epochs - 1:
+                self.order = sampling.rows(self.difficulty, recipe.skip_easy, rng)
+            else:
+                self.order = rng.permutation(len(data.images))
 
-        def turning(self) -> "keras.callbacks.Callback":
-            return keras.callbacks.LambdaCallback(
-                on_epoch_begin=lambda epoch, _: self.turn_to(epoch)
-            )
+        def following(self, loss: Any) -> "keras.callbacks.Callback":
+            """Turns to each epoch, and takes down what its images cost."""
+            batches = self
+
+            class Following(keras.callbacks.Callback):
+                def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+                    batches.turn_to(epoch)
+
+                def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                    if recipe.skip_easy:
+                        batches.note(batch, loss.of_images.numpy())
+
+            return Following()
+
+        def note(self, index: int, cost: np.ndarray) -> None:
+            rows = self._rows(index)
+            before = np.where(np.isfinite(self.difficulty[rows]), self.difficulty[rows], cost)
+            self.difficulty[rows] = before + _RECENT * (cost - before)
+
+        def _rows(self, index: int) -> np.ndarray:
+            return self.order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
 
         def __len__(self) -> int:
             return math.ceil(len(data.images) / recipe.batch_size)
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            rows = self.order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
+            rows = self._rows(index)
             rng = np.random.default_rng((seed, self.epoch, index))
             images = augmentation.distort(data.images[rows], recipe.augmentation, rng)
             return images, _targets(data.labels[rows], recipe.label_smoothing)

@@ -49,7 +49,7 @@ def compare(
         say: called with lines of progress.
 
     Returns:
-        `machine`, `versions`, `images` (split → how many), `minutes`, and `models`, the best mean
+        `machine`, `versions`, `images` (split → how many), and `models`, the best mean
         validation accuracy first. Each of these has its `seeds`, what is `not_trained` and why,
         figures on `val` and `test` and `seconds` of training (each with `mean`, sample standard
         deviation `std` and `values`), `parameters`, `onnx_bytes` and `images_per_second`.
@@ -60,7 +60,8 @@ def compare(
     """
     recipes = _chosen(params, names)
     data = Data.read(project)
-    sizes = {name: _parameters(recipe, data) for name, recipe in recipes.items()}
+    # a recipe that can't be built is told before anything is trained
+    sizes = {name: models.parameters(recipe, *data.scale) for name, recipe in recipes.items()}
     store = Shelf(project, params.evaluate, data, say)
     wanted = list(draws.plan(recipes, params.train.seed, seeds))
     results = Trainer(project, data, store, minutes, say).results(wanted)
@@ -73,7 +74,6 @@ def compare(
         "machine": machine(),
         "versions": provenance.versions() | {"onnxruntime": metadata.version("onnxruntime")},
         "images": {name: len(getattr(data, name).images) for name in ("train", "val", "test")},
-        "minutes": minutes,
         "models": sorted(rows, key=_rank),
     }
 
@@ -116,11 +116,6 @@ def _chosen(params: Params, names: Sequence[str]) -> dict[str, Recipe]:
             f"known: {', '.join(params.models)}"
         )
     return {name: recipe for name, recipe in params.models.items() if not names or name in names}
-
-
-def _parameters(recipe: Recipe, data: Data) -> int:
-    """How many there are; a recipe that can't be built is told before anything is trained."""
-    return recipe.members * int(models.build(recipe, *data.scale).count_params())
 
 
 def _recognisers(results: Results) -> dict[str, Recogniser]:

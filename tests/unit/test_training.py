@@ -32,9 +32,11 @@ def recipe(**changes: Any) -> Recipe:
     return chosen.model_copy(update=small | changes)
 
 
-def cross_entropy(model: Any, split: Split) -> float:
+def cross_entropy(model: Any, split: Split, noise: float) -> float:
+    """With labels of which this share is drawn at random."""
     probabilities = model.predict(split.images, verbose=0)
-    return float(-np.log(probabilities[np.arange(len(split.labels)), split.labels]).mean())
+    of_labels = probabilities[np.arange(len(split.labels)), split.labels]
+    return float(-np.log(of_labels * (1 - noise) + noise / 10).mean())
 
 
 def kill_after(epoch: int) -> Any:
@@ -96,21 +98,24 @@ def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
             augmentation=still,
             optimizer="adam",
             learning_rate=0.02,
+            label_noise=0,
         ),
         seed=1,
     )
     losses = trained.history["val_loss"]
     assert len(losses) < 40
     assert trained.best_epoch == int(np.argmin(losses)) + 1 == len(losses) - 1
-    assert cross_entropy(trained.model, data[1]) == pytest.approx(min(losses), abs=1e-4)
+    assert cross_entropy(trained.model, data[1], 0) == pytest.approx(min(losses), abs=1e-4)
 
 
+@pytest.mark.parametrize("noise", [0, 0.1])
 def test_epochs_are_judged_by_the_labels_as_they_are_smoothed_or_not(
-    data: tuple[Split, Split],
+    data: tuple[Split, Split], noise: float
 ) -> None:
-    trained = training.train(*data, SCALE, recipe(epochs=1, label_smoothing=0.5), seed=1)
+    smoothed = recipe(epochs=1, label_smoothing=0.5, label_noise=noise)
+    trained = training.train(*data, SCALE, smoothed, seed=1)
     (loss,) = trained.history["val_loss"]
-    assert cross_entropy(trained.model, data[1]) == pytest.approx(loss, abs=1e-4)
+    assert cross_entropy(trained.model, data[1], noise) == pytest.approx(loss, abs=1e-4)
 
 
 def test_an_empty_split_is_named(data: tuple[Split, Split]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from digits import artifacts, corruptions, evaluation, exports, plots, weights
+from digits import artifacts, corruptions, curves, evaluation, exports, plots, weights
 from digits.params import Evaluate, Params, Recipe
 from digits.paths import Project
 from digits.recogniser import Recogniser
@@ -118,22 +118,11 @@ def _draw(
         "calibration": plots.calibration(
             probabilities.max(axis=1), correct, params.calibration_bins
         ),
-        "curves": plots.curves(_history(project), card["best_epoch"]),
+        "curves": plots.curves(curves.read(project.training_curves), card["best_epoch"]),
     }
     with artifacts.replacing_folder(project.plots) as folder:
         for name, png in pictures.items():
             (folder / f"{name}.png").write_bytes(png)
-
-
-def _history(project: Project) -> dict[str, dict[str, list[float]]]:
-    folder = project.training_curves / "plots" / "metrics"
-    return {
-        split: {
-            metric: pd.read_csv(folder / split / f"{metric}.tsv", sep="\t")[metric].tolist()
-            for metric in ("loss", "accuracy")
-        }
-        for split in ("train", "val")
-    }
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """build/splits → models/ (weights, exports), reports/model.json (the card), reports/training."""
 
 import shutil
-from pathlib import Path
 from typing import Any
 
-from digits import artifacts, exports, models, provenance, splits, training, weights
+from digits import artifacts, curves, exports, models, provenance, splits, training, weights
 from digits.checkpoints import Checkpoint
 from digits.params import Params
 from digits.paths import Project
@@ -62,22 +61,8 @@ def _members(
                 pretrained=pretrained,
             )
         )
-    _write_curves(project.training_curves, members)
+    curves.write(project.training_curves, [member.history for member in members])
     return members
-
-
-def _write_curves(folder: Path, members: list[Trained]) -> None:
-    """Loss and accuracy after each epoch, mean over the members, in DVCLive's files."""
-    from dvclive import Live
-
-    epochs = min(len(member.history["loss"]) for member in members)
-    with Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None) as live:
-        for epoch in range(epochs):
-            for split, prefix in (("train", ""), ("val", "val_")):
-                for metric in ("loss", "accuracy"):
-                    values = [member.history[prefix + metric][epoch] for member in members]
-                    live.log_metric(f"{split}/{metric}", round(sum(values) / len(values), 6))
-            live.next_step()
 
 
 def _card(
