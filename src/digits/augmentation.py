@@ -28,8 +28,10 @@ def distort(images: np.ndarray, params: Augmentation, rng: np.random.Generator) 
         dx, dy = _elastic(len(images), images.shape[1], params.elastic, rng)
         x += dx
         y += dy
-    moved = _sample(images, x, y)
-    return _with_noise(moved, params.noise, rng) if params.noise else moved
+    images = _sample(images, x, y)
+    if params.filtered:
+        images = _filtered(images, params.filtered, rng)
+    return _with_noise(images, params.noise, rng) if params.noise else images
 
 
 def _affine(
@@ -95,6 +97,27 @@ def _sample(images: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     below += (pixels.take(corner + wide + 1) - below) * right
     above += (below - above) * down
     return (above + 0.5).astype(np.uint8)
+
+
+def _filtered(images: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Some images mixed with what a random kernel of 3 × 3 makes of them (Xu et al. 2021).
+
+    Shape stays, texture and contrast don't: dark may become bright. All end at full contrast.
+    """
+    chosen = np.flatnonzero(rng.random(len(images)) < share)
+    kernels = rng.standard_normal((3, 3, len(chosen), 1, 1), dtype=np.float32) / 3
+    share_kept = rng.random((len(chosen), 1, 1), dtype=np.float32)
+    size = images.shape[1]
+    padded = np.pad(images[chosen].astype(np.float32), ((0, 0), (1, 1), (1, 1)))
+    mixed = share_kept * images[chosen]
+    for top, row in enumerate(kernels):
+        for left, weight in enumerate(row):
+            part = padded[:, top : top + size, left : left + size]
+            mixed += (1 - share_kept) * weight * part
+    darkest, brightest = (find(mixed, axis=(1, 2), keepdims=True) for find in (np.min, np.max))
+    filtered = images.copy()
+    filtered[chosen] = 255 * (mixed - darkest) / np.maximum(brightest - darkest, 1)
+    return filtered
 
 
 def _with_noise(images: np.ndarray, strongest: float, rng: np.random.Generator) -> np.ndarray:

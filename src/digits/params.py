@@ -83,6 +83,7 @@ class Augmentation(Section):
     shear: Share  # tangent of the slant
     shift: Pixels
     elastic: Bend
+    filtered: Share  # of the images, seen through a random filter
     noise: Share  # Gaussian, in half the images: largest standard deviation, as a share of white
 
 

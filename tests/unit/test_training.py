@@ -87,7 +87,7 @@ def test_a_damaged_checkpoint_is_begun_anew(data: tuple[Split, Split], tmp_path:
 
 
 def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
-    still = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, noise=0)
+    still = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, filtered=0, noise=0)
     trained = training.train(
         *data,
         SCALE,
