@@ -129,7 +129,7 @@ def test_a_loss_that_is_no_number_is_told_with_the_learning_rate(
 ) -> None:
     broken = (0.15, 1e-38)  # pixels become infinite
     with pytest.raises(DataError, match=r"NaN in epoch 1 with 'learning_rate' 0\.03; lower it"):
-        training.train(*data, broken, recipe(), seed=1)
+        training.train(*data, broken, recipe(learning_rate=0.03), seed=1)
 
 
 def test_members_of_an_ensemble_begin_differently_and_the_first_as_if_alone() -> None:
