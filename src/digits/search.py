@@ -31,7 +31,8 @@ class Trial:
     """One recipe that was tried.
 
     `number` counts from 1; the first is the start. `params` is what it sets in the recipe.
-    `val_loss` (cross-entropy, nats) is the lowest after any of its `epochs`; None: there is none.
+    `val_loss` (cross-entropy with the recipe's `label_noise`, nats) is the lowest after any of its
+    `epochs`; None: there is none.
     A "pruned" trial was stopped as worse than most; the loss of a "failed" one was no number.
     """
 

@@ -26,7 +26,8 @@ class Trained:
     """A network with the weights of its best epoch, and how it got there.
 
     `history` holds a list a metric, one value an epoch: `loss`, `accuracy` (on distorted images,
-    while the weights move), `val_loss`, `val_accuracy`. `best_epoch` counts from 1.
+    the hard ones more often, while the weights move), `val_loss`, `val_accuracy`. Losses are
+    cross-entropy in nats, with the recipe's `label_noise`. `best_epoch` counts from 1.
     """
 
     model: "keras.Model"
