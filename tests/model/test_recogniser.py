@@ -137,7 +137,7 @@ def test_without_distortion_images_stay_as_they_are(val: tuple[np.ndarray, np.nd
 def test_distortion_keeps_the_ink_and_moves_it(val: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = val
     chosen = params.load(REPOSITORY / "params.yaml").recipe.augmentation
-    chosen = chosen.model_copy(update={"noise": 0})
+    chosen = chosen.model_copy(update={"filtered": 0, "noise": 0})
     moved = augmentation.distort(images, chosen, np.random.default_rng(0))
     assert moved.dtype == np.uint8
     assert abs(moved.mean() / images.mean() - 1) < 0.1

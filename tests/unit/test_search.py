@@ -55,6 +55,7 @@ def template(
     project = Project(tmp_path_factory.mktemp("search"))
     text = (REPOSITORY / "params.yaml").read_text()
     text = re.sub(r"(?ms)^search:.*?(?=^\S|\Z)", SETTINGS, text)
+    text = re.sub(r"(?ms)^  tuned:.*?(?=^\S|^  \w)", "\n", text)  # what was found before
     for key, value in (("network", "dense"), ("widths", "[8]"), ("optimizer", "adam")):
         text = re.sub(rf"(    {key}: )(\[.*?\]|\w+)", rf"\g<1>{value}", text, count=1)
     text = re.sub(r"batch_size: \d+", "batch_size: 64", text, count=1)
@@ -147,7 +148,8 @@ def test_the_best_trial_becomes_a_recipe_and_nothing_else_changes(
     before, after = (template / "params.yaml").read_text(), whole.params.read_text()
     gone, new = lines(before, after)
     assert not gone
-    assert len(after.splitlines()) - len(before.splitlines()) <= 14
+    distortions = len(Augmentation.model_fields)  # each has a line, as has what else was tried
+    assert len(after.splitlines()) - len(before.splitlines()) <= 8 + distortions
     assert "  tuned:                  # found by 'digits search'" in "\n".join(new)
 
 
