@@ -20,7 +20,7 @@ from digits import locking, objective, params, space
 from digits.cli import main
 from digits.errors import DataError
 from digits.objective import Objective, Watch
-from digits.params import Recipe, Search
+from digits.params import Augmentation, Recipe, Search
 from digits.paths import Project
 from digits.search import START, Study, Trial, best, search
 
