@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from digits import artifacts, batches, glyphs, lifetime, mnist, splits
 from digits.cli import main
+from digits.params import Augmentation
 from digits.paths import Project
 from digits.splits import Split
 
@@ -27,6 +28,7 @@ hypothesis.settings.load_profile("digits")
 
 REPOSITORY = Path(__file__).parent.parent
 BINARIES = Path(sys.executable).parent
+STILL = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields, 0))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, run
+from conftest import REPOSITORY, STILL, run
 
 import digits
 from digits import artifacts, augmentation, exports, models, params
 from digits.errors import DataError, ParameterError, RegistryError
-from digits.params import Augmentation, Recipe
+from digits.params import Recipe
 from digits.paths import Project
 
-STILL = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, filtered=0, noise=0)
 SIZES = {"cnn": 225_034, "dense": 266_610, "keras_example": 34_826}
 
 

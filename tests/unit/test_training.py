@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, STILL
 
 from digits import params, training
 from digits.checkpoints import Checkpoint
 from digits.errors import DataError
-from digits.params import Augmentation, Recipe
+from digits.params import Recipe
 from digits.splits import Split
 
 SCALE = (0.15, 0.3)
@@ -87,7 +87,6 @@ def test_a_damaged_checkpoint_is_begun_anew(data: tuple[Split, Split], tmp_path:
 
 
 def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
-    still = Augmentation(rotation=0, scale=0, shear=0, shift=0, elastic=0, filtered=0, noise=0)
     trained = training.train(
         *data,
         SCALE,
@@ -95,7 +94,7 @@ def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
             epochs=40,
             patience=1,
             schedule="constant",
-            augmentation=still,
+            augmentation=STILL,
             optimizer="adam",
             learning_rate=0.02,
             label_noise=0,
