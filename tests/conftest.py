@@ -165,7 +165,7 @@ def write_params(root: Path, train: int, test: int) -> None:
     document["validate"] |= {"train_count": train, "test_count": test, "max_duplicate_share": 0.02}
     document["preprocess"]["val_count"] = 200
     document["evaluate"]["doubted_labels"] = [3]
-    document["models"]["accurate"] |= {"epochs": 3, "batch_size": 32, "widths": [16, 32, 32]}
+    document["models"]["accurate"] |= {"epochs": 3, "batch_size": 32, "widths": [8, 16, 32, 32]}
     document["drift"]["reference_count"] = 200
     (root / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
 

@@ -6,6 +6,7 @@ last is called "embedding".
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,22 +119,30 @@ def load_pretrained(model: "keras.Model", path: Path) -> None:
         ) from exc
 
 
-def _allconv(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
+def _allconv(
+    x: "keras.KerasTensor", recipe: Recipe, kernel: int, strides: Sequence[int]
+) -> "keras.KerasTensor":
     """All-convolution (Springenberg et al. 2015): strides instead of pooling, then global max.
 
     Neither the brightness of the paper nor the contrast of the ink changes what it sees: each image
     is brought to mean 0 and variance 1, and the first kernels, which sum to 0, meet no border.
+
+    Args:
+        kernel: pixels a side of the first kernels; all others have 3.
+        strides: of the first layers; all others have 1, and the last two of these meet no border.
     """
     import keras
 
-    first, second, *rest = recipe.widths
+    first, *others = recipe.widths
     x = keras.layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, name="contrast")(
         x
     )
-    x = _convolution(x, first, kernel=5, strides=2, padding="valid", kernel_constraint=_zero_sum())
-    x = _convolution(x, second, strides=2)
-    for place, width in enumerate(rest, 1):
-        x = _convolution(x, width, padding="valid" if place > len(rest) - 2 else "same")
+    x = _convolution(x, first, kernel, strides[0], padding="valid", kernel_constraint=_zero_sum())
+    for place, width in enumerate(others, 1):
+        if place < len(strides):
+            x = _convolution(x, width, strides=strides[place])
+        else:
+            x = _convolution(x, width, padding="valid" if place > len(others) - 2 else "same")
     return keras.layers.GlobalMaxPooling2D()(x)
 
 
@@ -218,7 +227,8 @@ _BACKBONE = "mobilenetv2"
 Layers = Callable[["keras.KerasTensor", Recipe], "keras.KerasTensor"]
 # each with the fewest and the most widths that it takes
 _NETWORKS: dict[str, tuple[Layers, int, int]] = {
-    "allconv": (_allconv, 3, 8),
+    "allconv": (partial(_allconv, kernel=5, strides=(2, 2)), 3, 8),
+    "allconv_fine": (partial(_allconv, kernel=3, strides=(1, 2, 2)), 3, 8),
     "dense": (_dense, 1, 8),
     "cnn": (_cnn, 2, 4),
     "convnet": (_convnet, 1, 3),

@@ -14,6 +14,7 @@ _DIGITS = 16  # hex digits of a fingerprint
 _MODULES = (
     "augmentation",
     "checkpoints",
+    "minibatches",
     "models",
     "optimizers",
     "progress",

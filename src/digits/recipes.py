@@ -24,7 +24,7 @@ def put(text: str, name: str, recipe: Recipe, base: str) -> str:
     Args:
         text: a params.yaml whose `models` hold `base`.
         base: the recipe that it was made from. If that has an anchor, only what differs from it is
-            written.
+            written; of an augmentation that differs, every value.
 
     Raises:
         ParameterError: the file is written in a way that leaves no place for it.

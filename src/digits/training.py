@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits import augmentation, models, sampling
+from digits import models
 from digits.checkpoints import Checkpoint, best_epoch
 from digits.errors import DataError
 from digits.params import Recipe
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import keras
 
 _BATCH = 500  # images that are judged at a time
-_RECENT = 0.5  # weight of the last loss in an image's difficulty
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,9 @@ class Trained:
     """A network with the weights of its best epoch, and how it got there.
 
     `history` holds a list a metric, one value an epoch: `loss`, `accuracy` (on distorted images,
-    the hard ones more often, while the weights move), `val_loss`, `val_accuracy`. Losses are
-    cross-entropy in nats, with the recipe's `label_noise`. `best_epoch` counts from 1.
+    the hard ones more often, while the weights move), `val_loss`, `val_accuracy`. Losses are in
+    nats: cross-entropy with the recipe's `label_noise`, 0 for a sure and right answer.
+    `best_epoch` counts from 1.
     """
 
     model: "keras.Model"
@@ -64,6 +64,7 @@ def train(
         ParameterError: the recipe's network can't be built.
         DataError: a split is empty, or the loss became NaN.
     """
+    from digits.minibatches import Following, Minibatches, targets
     from digits.progress import Progress
 
     for name, split in (("train", data), ("val", val)):
@@ -76,11 +77,11 @@ def train(
     elif recipe.network == "mobilenet":
         say("no 'pretrained' weights in params.yaml: training MobileNetV2 from scratch")
     compile_(model, recipe, math.ceil(len(data.images) / recipe.batch_size))
-    batches = _batches(data, recipe, seed)
+    batches = Minibatches(data, recipe, seed)
     progress = Progress(recipe.epochs, recipe.patience, batches.difficulty, checkpoint, say)
     progress.resume(model)
     if not progress.is_over():
-        judges = np.asarray(val.images), _targets(val.labels)
+        judges = np.asarray(val.images), targets(val.labels)
         # metrics have their variables from here on; else Keras would trace the training step twice
         model.evaluate(*(array[:1] for array in judges), verbose=0)
         model.fit(
@@ -89,7 +90,7 @@ def train(
             epochs=recipe.epochs,
             validation_data=judges,
             validation_batch_size=_BATCH,
-            callbacks=[batches.following(model.loss), progress, *_averaging(recipe), *callbacks],
+            callbacks=[Following(batches), progress, *_averaging(recipe), *callbacks],
             shuffle=False,  # Keras' own depends on how many epochs this process has seen
             verbose=0,
         )
@@ -151,19 +152,23 @@ def compile_(model: "keras.Model", recipe: Recipe, steps: int) -> None:
     """Give a network its optimizer, for so many steps an epoch, and its loss."""
     model.compile(
         optimizer=_optimizer(recipe, steps),
-        loss=_loss(recipe.label_noise),
+        loss=_loss(recipe),
         metrics=["accuracy"],
     )
 
 
-def _loss(noise: float) -> "keras.losses.Loss":
+def _loss(recipe: Recipe) -> "keras.losses.Loss":
     """Cross-entropy with the labels when a share of them is drawn at random (Patrini et al. 2017).
 
-    An image whose label can't be right costs a limited amount, and soon pulls at nothing.
-    `of_images` is a variable with what each image of the last batch cost.
+    An image whose label can't be right costs a limited amount, and soon pulls at nothing. The least
+    that any image can cost is taken off, so that a sure and right answer costs 0 with noise too.
+    `of_images` is what each of the last minibatch cost, if the recipe skips easy ones.
     """
     import keras
     import tensorflow as tf
+
+    noise = recipe.label_noise
+    least = -math.log1p(noise / models.CLASSES - noise)
 
     class CrossEntropy(keras.losses.Loss):
         def __init__(self) -> None:
@@ -174,8 +179,9 @@ def _loss(noise: float) -> "keras.losses.Loss":
             if noise:
                 probabilities = probabilities * (1 - noise) + noise / models.CLASSES
             costs = keras.losses.categorical_crossentropy(labels, probabilities)
-            self.of_images.assign(costs)
-            return costs
+            if recipe.skip_easy:
+                self.of_images.assign(costs)
+            return costs - least
 
     return CrossEntropy()
 
@@ -197,65 +203,6 @@ def _optimizer(recipe: Recipe, steps: int) -> "keras.optimizers.Optimizer":
     if recipe.optimizer == "adam":
         return keras.optimizers.AdamW(rate, **options)
     return ConvolutionMuon(rate, momentum=recipe.momentum, **options)
-
-
-def _targets(labels: np.ndarray, smoothing: float = 0) -> np.ndarray:
-    """Probabilities to learn, float32 `(n, 10)`: smoothed (Szegedy et al. 2016) or the labels."""
-    sure = np.eye(models.CLASSES, dtype=np.float32)[np.asarray(labels)]
-    return sure * np.float32(1 - smoothing) + np.float32(smoothing / models.CLASSES)
-
-
-def _batches(data: Split, recipe: Recipe, seed: int) -> Any:
-    import keras
-
-    class Batches(keras.utils.PyDataset):
-        """Batches whose order and distortion depend on seed, epoch and place alone."""
-
-        def __init__(self) -> None:
-            super().__init__(workers=2)  # the next batches are distorted while one is learned from
-            self.difficulty = np.full(len(data.images), np.inf, np.float32)
-            self.turn_to(0)
-
-        def turn_to(self, epoch: int) -> None:
-            self.epoch = epoch
-            rng = np.random.default_rng((seed, epoch))
-            if recipe.skip_easy and 0 < epoch < recipe.epochs - 1:
-                self.order = sampling.rows(self.difficulty, recipe.skip_easy, rng)
-            else:
-                self.order = rng.permutation(len(data.images))
-
-        def following(self, loss: Any) -> "keras.callbacks.Callback":
-            """Turns to each epoch, and takes down what its images cost."""
-            batches = self
-
-            class Following(keras.callbacks.Callback):
-                def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-                    batches.turn_to(epoch)
-
-                def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-                    if recipe.skip_easy:
-                        batches.note(batch, loss.of_images.numpy())
-
-            return Following()
-
-        def note(self, index: int, cost: np.ndarray) -> None:
-            rows = self._rows(index)
-            before = np.where(np.isfinite(self.difficulty[rows]), self.difficulty[rows], cost)
-            self.difficulty[rows] = before + _RECENT * (cost - before)
-
-        def _rows(self, index: int) -> np.ndarray:
-            return self.order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
-
-        def __len__(self) -> int:
-            return math.ceil(len(data.images) / recipe.batch_size)
-
-        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            rows = self._rows(index)
-            rng = np.random.default_rng((seed, self.epoch, index))
-            images = augmentation.distort(data.images[rows], recipe.augmentation, rng)
-            return images, _targets(data.labels[rows], recipe.label_smoothing)
-
-    return Batches()
 
 
 def _averaging(recipe: Recipe) -> "list[keras.callbacks.Callback]":

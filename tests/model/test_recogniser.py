@@ -113,8 +113,8 @@ def test_all_formats_agree(
 
 def test_weights_of_another_network_are_told_in_a_line(built_project: Project) -> None:
     card = artifacts.read_json(built_project.model_card)
-    recipe = Recipe.model_validate(card["recipe"] | {"widths": [16, 32, 33]})
-    with pytest.raises(RegistryError, match="doesn't fit network 'allconv'"):
+    recipe = Recipe.model_validate(card["recipe"] | {"widths": [8, 16, 32, 33]})
+    with pytest.raises(RegistryError, match=f"doesn't fit network '{recipe.network}'"):
         exports.Keras(built_project.models / "digits.weights.h5", recipe, (0.1, 0.3))
 
 
@@ -163,8 +163,8 @@ def test_paper_and_contrast_change_no_mind(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"network": "lenet"}, r"'network' is 'lenet'; known: allconv, dense"),
-        ({"widths": [8]}, r"'widths' of network 'allconv' is \[8\]; expected 3 to 8"),
+        ({"network": "lenet"}, r"'network' is 'lenet'; known: allconv, allconv_fine, dense"),
+        ({"widths": [8]}, r"'widths' of network 'allconv_fine' is \[8\]; expected 3 to 8"),
         ({"network": "cnn", "widths": [8] * 5}, r"'cnn' is \[8, 8, 8, 8, 8\]; expected 2 to 4"),
     ],
 )

@@ -33,10 +33,11 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def cross_entropy(model: Any, split: Split, noise: float) -> float:
-    """With labels of which this share is drawn at random."""
+    """With labels of which this share is drawn at random; 0 for a sure and right answer."""
     probabilities = model.predict(split.images, verbose=0)
     of_labels = probabilities[np.arange(len(split.labels)), split.labels]
-    return float(-np.log(of_labels * (1 - noise) + noise / 10).mean())
+    costs = -np.log(of_labels * (1 - noise) + noise / 10)
+    return float(costs.mean() + np.log(1 - noise + noise / 10))
 
 
 def kill_after(epoch: int) -> Any:
