@@ -44,6 +44,10 @@ def test_each_distortion_changes_images_as_its_seed_says(
     np.testing.assert_array_equal(images, before)
 
 
+def test_nothing_is_changed_without_distortion(images: np.ndarray) -> None:
+    np.testing.assert_array_equal(distorted(images), images)
+
+
 def test_a_share_of_the_images_is_filtered_and_stays_in_its_place(images: np.ndarray) -> None:
     result = distorted(images, filtered=0.3)
     changed = (result != images).any(axis=(1, 2))
