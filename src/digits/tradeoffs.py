@@ -182,12 +182,13 @@ def _accuracy_axis(axes: Axes) -> None:
 def _write_names(
     figure: Figure, axes: Axes, points: Sequence[Point], images: int, better: _Better
 ) -> None:
-    """Each name beside its point, where it covers no point, line or other name."""
+    """Each name beside its point and no other, where it covers no point, line or other name."""
     figure.draw_without_rendering()  # from here on it is known where the axes are
     inside = axes.get_window_extent()
-    taken = [_square(place, 8) for place in _pixels(axes, points, images)]
+    places = _pixels(axes, points, images)
+    taken = [_square(place, 8) for place in places]
     taken += _along(_pixels(axes, _front(points, better), images))
-    for point in sorted(points, key=lambda point: -point.mean):
+    for point, at in sorted(zip(points, places, strict=True), key=lambda pair: -pair[0].mean):
         name = axes.annotate(
             point.name,
             (point.x, _error(point, images)),
@@ -195,10 +196,15 @@ def _write_names(
             textcoords="offset points",
             fontsize=9.5,
         )
-        (at,) = _pixels(axes, [point], images)
         extent = name.get_window_extent()
         boxes = [_box(at, place, extent.width, extent.height, figure.dpi) for place in _PLACES]
         harm = [_area(box) - _overlap(box, inside) for box in boxes]
+        # to be taken for another's name is as bad as to be outside
+        others = [place for place in places if (place != at).any()]
+        harm = [
+            h + _area(box) * any(_distance(box, o) < 2 * _distance(box, at) for o in others)
+            for h, box in zip(harm, boxes, strict=True)
+        ]
         harm = [
             h + sum(_overlap(b, other) for other in taken) for h, b in zip(harm, boxes, strict=True)
         ]
@@ -232,6 +238,11 @@ def _along(corners: np.ndarray) -> list[Bbox]:
 
 def _square(middle: np.ndarray, reach: float) -> Bbox:
     return Bbox([middle - reach, middle + reach])
+
+
+def _distance(box: Bbox, place: np.ndarray) -> float:
+    """How far a place is from the nearest edge of a box; 0 inside, in pixels."""
+    return float(np.hypot(*np.maximum(0, np.maximum(box.min - place, place - box.max))))
 
 
 def _area(box: Bbox) -> float:

@@ -50,6 +50,21 @@ def test_every_name_is_there_once_and_covers_no_other() -> None:
     assert not names["beaten"].overlaps(names["close"])
 
 
+def test_a_name_stands_clearly_nearer_to_its_point_than_to_any_other() -> None:
+    errors = {"best": (1090, 0.0032), "left": (6930, 0.0040), "right": (8810, 0.0041)}
+    errors |= {"quick": (33_900, 0.0083), "quickest": (70_900, 0.0248)}
+    points = [Point(name, x, [1 - error]) for name, (x, error) in errors.items()]
+    figure = _figure(tradeoffs.throughput, points)
+    to_pixels = figure.axes[0].transData.transform
+    for name, extent in _names(figure).items():
+        far = {
+            other: np.linalg.norm(place - np.clip(place, extent.min, extent.max))
+            for other, place in zip(errors, to_pixels(list(errors.values())), strict=True)
+        }
+        own = far.pop(name)
+        assert 2 * own <= min(far.values())
+
+
 @pytest.mark.parametrize("accuracies", [[1.0], [1.0, 1.0], [0.5]])
 def test_one_model_alone_even_a_perfect_one(accuracies: list[float]) -> None:
     png = tradeoffs.training_time([Point("alone", 3, accuracies)], 200)
