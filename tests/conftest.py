@@ -163,7 +163,7 @@ def write_params(root: Path, train: int, test: int) -> None:
     folder = root / "data" / "mnist"
     document["fetch"]["sha256"] = {p.name: artifacts.sha256(p) for p in sorted(folder.iterdir())}
     document["validate"] |= {"train_count": train, "test_count": test, "max_duplicate_share": 0.02}
-    document["preprocess"]["val_count"] = 200
+    document["preprocess"] |= {"val_count": 200, "val_runs": 2, "val_guard": 10}
     document["evaluate"]["doubted_labels"] = [3]
     document["models"]["accurate"] |= {"epochs": 3, "batch_size": 32, "widths": [8, 16, 32, 32]}
     document["drift"]["reference_count"] = 200

@@ -64,6 +64,8 @@ class Preprocess(Section):
     """Training data → train and val; the test set stays apart."""
 
     val_count: Size
+    val_runs: Size  # of neighbouring images
+    val_guard: Count  # images to each side of a run that are neither train nor val
     seed: Seed
     train_batches: tuple[str, ...]  # labelled handwriting to learn from, besides MNIST
 

@@ -8,6 +8,8 @@ import pandas as pd
 from digits.errors import DataError
 from digits.params import Preprocess
 
+_TRAIN, _VAL, _LEFT_OUT = range(3)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -16,40 +18,59 @@ class Rows:
     train: np.ndarray
     val: np.ndarray
     test: np.ndarray
+    left_out: np.ndarray
 
 
 def split(index: pd.DataFrame, params: Preprocess) -> Rows:
-    """Split by label, so that val has the shares of digits that train has.
+    """Split so that val has handwriting of people whom train doesn't know, as the test set has.
+
+    MNIST doesn't name its writers, but their images follow one another: in each of two interleaved
+    sources (NIST SD-3 and SD-1; Bottou et al. 1994) some 120 of a writer's stand together. So val
+    is whole runs of neighbouring images, spread over all of them, and `val_guard` images to each
+    side of a run belong to neither: their writers may have written some of the run.
 
     Copies of an image count as one: they never straddle splits, and what is in the test set is
     not learned from.
 
     Args:
-        index: `split`, `batch`, `label`, `sha256` of every image.
+        index: `split`, `batch`, `label`, `sha256` of every image, neighbours as they were written.
 
     Raises:
         DataError: a batch to learn from is unknown or not labelled, or too few images are left.
     """
-    from sklearn.model_selection import train_test_split
-
     test = index["split"].eq("test")
     learned = (index["split"].eq("train") | index["batch"].isin(_known(index, params))) & ~test
     learned &= ~index["sha256"].isin(index.loc[test, "sha256"])
-    first = index[learned].drop_duplicates("sha256")
-    if len(first) - params.val_count < 10:
+    first = index.loc[learned, "sha256"].drop_duplicates()
+    left = len(first) - params.val_count - 2 * params.val_runs * params.val_guard
+    if left < 10 or params.val_count < params.val_runs:
         raise DataError(
             f"'preprocess.val_count' is {params.val_count} of {len(first)} different training "
-            "images; lower it in params.yaml"
+            f"images, in {params.val_runs} runs with {params.val_guard} images to each side left "
+            "out; lower one of these in params.yaml"
         )
-    _, judges = train_test_split(
-        first["sha256"],
-        test_size=params.val_count,
-        stratify=first["label"].astype(int),
-        random_state=params.seed,
-    )
-    in_val = learned & index["sha256"].isin(judges)
-    rows = (np.flatnonzero(mask) for mask in (learned & ~in_val, in_val, test))
-    return Rows(*rows)
+    roles = pd.Series(_roles(len(first), params), index=first)
+    role = index["sha256"].map(roles).where(learned)
+    masks = (role.eq(_TRAIN), role.eq(_VAL), test, role.eq(_LEFT_OUT))
+    return Rows(*map(np.flatnonzero, masks))
+
+
+def _roles(count: int, params: Preprocess) -> np.ndarray:
+    """What each of so many neighbouring images is for: a run of val in every equal part of them."""
+    rng = np.random.default_rng(params.seed)
+    roles = np.full(count, _TRAIN)
+    parts = np.array_split(np.arange(count), params.val_runs)
+    lengths = [len(run) for run in np.array_split(np.arange(params.val_count), params.val_runs)]
+    starts = [
+        part[0] + rng.integers(len(part) - length + 1)
+        for part, length in zip(parts, lengths, strict=True)
+    ]
+    runs = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    for run in runs:
+        roles[max(0, run.start - params.val_guard) : run.stop + params.val_guard] = _LEFT_OUT
+    for run in runs:  # after all guards, as one may reach into the next run
+        roles[run] = _VAL
+    return roles
 
 
 def _known(index: pd.DataFrame, params: Preprocess) -> tuple[str, ...]:

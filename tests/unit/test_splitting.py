@@ -25,7 +25,8 @@ def _index(train: list[int], test: list[int]) -> pd.DataFrame:
 
 
 def _params(**changed: object) -> Preprocess:
-    return Preprocess.model_validate({"val_count": 20, "seed": 1, "train_batches": []} | changed)
+    small = {"val_count": 20, "val_runs": 2, "val_guard": 5, "seed": 1, "train_batches": []}
+    return Preprocess.model_validate(small | changed)
 
 
 @settings(max_examples=25)
@@ -43,8 +44,24 @@ def test_copies_never_straddle(copies: list[int], test: list[int], seed: int) ->
     assert not seen[1] & seen[2]
     assert len(rows.test) == len(test)
     assert len(seen[1]) == 20
-    labels = index.loc[rows.val].drop_duplicates("sha256")["label"]
-    assert labels.value_counts().tolist() == [2] * 10 or len(set(test)) > 0
+
+
+@given(st.integers(1, 6), st.integers(0, 99))
+def test_nobody_wrote_for_both_train_and_val(runs: int, seed: int) -> None:
+    index = _index(list(range(2000)), [])
+    writer = index.index.to_numpy() // 60
+    # as in MNIST: two sources that take turns, each writer after writer
+    writer = 2 * writer + index.index.to_numpy() % 2
+    rows = splitting.split(index, _params(val_count=240, val_runs=runs, val_guard=60, seed=seed))
+    assert len(rows.val) == 240
+    assert not set(writer[rows.train]) & set(writer[rows.val])
+    assert len(rows.train) >= 2000 - 240 - runs * 2 * 60
+
+
+def test_runs_are_spread_over_all_images() -> None:
+    index = _index(list(range(2000)), [])
+    rows = splitting.split(index, _params(val_count=200, val_runs=4))
+    assert np.bincount(rows.val // 500).tolist() == [50] * 4
 
 
 def test_the_same_seed_gives_the_same_split() -> None:
@@ -57,3 +74,13 @@ def test_the_same_seed_gives_the_same_split() -> None:
 def test_too_few_images_are_told() -> None:
     with pytest.raises(DataError, match=r"'preprocess\.val_count' is 95 of 100"):
         splitting.split(_index(list(range(100)), []), _params(val_count=95))
+
+
+def test_a_guard_that_leaves_nothing_to_learn_from_is_told() -> None:
+    with pytest.raises(DataError, match="in 2 runs with 40 images to each side left out"):
+        splitting.split(_index(list(range(100)), []), _params(val_guard=40))
+
+
+def test_more_runs_than_images_of_val_are_told() -> None:
+    with pytest.raises(DataError, match=r"'preprocess\.val_count' is 20 of 500 .* in 21 runs"):
+        splitting.split(_index(list(range(500)), []), _params(val_runs=21))

@@ -14,10 +14,13 @@ def preprocess(project: Project, params: Params) -> None:
     index = artifacts.read_table(project.ingested / "index.parquet")
     images = artifacts.read_array(project.ingested / "images.npy")
     rows = splitting.split(index, params.preprocess)
-    for name, chosen in vars(rows).items():
-        labels = index["label"].to_numpy(dtype=np.uint8, na_value=255)[chosen]
+    every_label = index["label"].to_numpy(dtype=np.uint8, na_value=255)
+    for name in ("train", "val", "test"):
+        chosen = getattr(rows, name)
+        labels = every_label[chosen]
         Split(images[chosen], labels).write(project.splits, name)
         print(f"{name}: {len(chosen):,} images")
+    print(f"left out beside val's runs: {len(rows.left_out):,} images")
     splits.write_scale(project.splits, images[rows.train])
 
 
