@@ -14,6 +14,7 @@ from conftest import run, set_param
 
 from digits import artifacts, mnist
 from digits.paths import Project
+from digits.recogniser import Recogniser
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -125,6 +126,7 @@ def test_killed_while_training_leaves_nothing_and_can_go_on(built_project: Proje
         killed.send_signal(signal.SIGKILL)
         top.wait(60)
         _gone(known)
+        Recogniser.load(built_project.root)  # the model before is still there, and whole
     again = digits(built_project, "run")
     assert again.returncode == 0, again.stdout + again.stderr
     set_param(built_project, "models.accurate", "epochs", 3)
