@@ -18,24 +18,55 @@ from digits.params import Recipe
 
 if TYPE_CHECKING:
     import keras
+    import onnx
 
 _BATCH = 250
 _ROUNDING = 1e-3  # sums in another order differ by about 1e-6
 
 
-def write(model: "keras.Model", onnx: Path, litert: Path | None = None) -> None:
+def write(model: "keras.Model", path: Path, litert: Path | None = None) -> None:
     """Write a two-headed network; equal networks give equal bytes.
 
+    For LiteRT that holds if the process has built the same networks, as it keeps Keras' names.
+
     Args:
+        path: of the ONNX file.
         litert: None for ONNX alone, which takes half the time.
     """
+    import onnx
+
     model(np.zeros((1, *model.input.shape[1:]), np.uint8))  # Keras exports what was called once
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tf2onnx, on NumPy's future
-        model.export(str(onnx), format="onnx", verbose=False)
+        model.export(str(path), format="onnx", verbose=False)
         if litert:
             model.export(str(litert), format="litert", verbose=False)
+    network = onnx.load(path)
+    _name_by_place(network.graph)
+    onnx.save(network, path)
+
+
+def _name_by_place(graph: "onnx.GraphProto") -> None:
+    """Name what is inside an ONNX graph by its place alone.
+
+    tf2onnx and TensorFlow number their names by what the process did before.
+    """
+    graph.doc_string = ""
+    ends = (*graph.input, *graph.output)
+    for end in ends:
+        end.type.tensor_type.shape.dim[0].dim_param = "n"
+    names = {end.name: end.name for end in ends} | {"": ""}
+    read = [name for node in graph.node for name in node.input]
+    graph.initializer.sort(key=lambda constant: read.index(constant.name))
+    for place, constant in enumerate(graph.initializer):
+        constant.name = names.setdefault(constant.name, f"constant_{place}")
+    for place, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{place}"
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [
+            names.setdefault(n, f"{node.name}:{i}") for i, n in enumerate(node.output)
+        ]
 
 
 def compare(name: str, expected: np.ndarray, got: np.ndarray) -> dict[str, int]:

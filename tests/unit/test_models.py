@@ -1,6 +1,7 @@
 """Several networks and several views as one: what it gives in each of its formats."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from conftest import REPOSITORY
 from digits import exports, models, params, training
 from digits.params import Recipe
 from digits.recogniser import Recogniser
+
+if TYPE_CHECKING:
+    import keras
 
 SCALE = (0.15, 0.3)
 
@@ -49,3 +53,20 @@ def test_probabilities_are_the_mean_of_members_and_views(
     )
     for loaded in formats:
         np.testing.assert_allclose(loaded.predict(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("members", "views"), [(1, 1), (2, 5)])
+def test_equal_networks_give_equal_onnx_whatever_the_process_did_before(
+    members: int, views: int, tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    def network() -> "keras.Model":
+        return models.joined([models.build(recipe(1, 1), *SCALE) for _ in range(members)], views)
+
+    training.make_deterministic(3)
+    first = network()
+    exports.write(first, tmp_path / "first.onnx")
+    network().predict(real_digits[0][:9], verbose=0)
+    again = network()
+    again.set_weights(first.get_weights())
+    exports.write(again, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "first.onnx").read_bytes()
