@@ -49,25 +49,34 @@ def git(project: Project, *arguments: str) -> str:
 
 
 def commit(project: Project, revision: str) -> str:
-    """The full hash of the commit that a branch, tag or abbreviated hash stands for.
+    """The full hash of the commit that a branch, tag, abbreviated hash or experiment stands for.
 
     Raises:
         DigitsError: there is no such revision.
     """
-    asked = [
-        "git",
-        "rev-parse",
-        "--verify",
-        "--quiet",
-        "--end-of-options",
-        f"{revision}^{{commit}}",
-    ]
-    done = _run(project, asked)
-    if done.returncode:
-        raise DigitsError(
-            f"unknown revision '{revision}'; expected a commit, branch or tag ('git log --oneline')"
-        )
-    return done.stdout.decode().strip()
+    for name in (revision, *_experiments(project, revision)):
+        asked = [
+            "git",
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            f"{name}^{{commit}}",
+        ]
+        done = _run(project, asked)
+        if done.returncode == 0:
+            return done.stdout.decode().strip()
+    raise DigitsError(
+        f"unknown revision '{revision}'; expected a commit, branch, tag or experiment "
+        "('git log --oneline', 'dvc exp list --all-commits')"
+    )
+
+
+def _experiments(project: Project, name: str) -> list[str]:
+    """The git references of the DVC experiments of that name, the latest first."""
+    asked = ["git", "for-each-ref", "--sort=-creatordate", "--format=%(refname)", "refs/exps/"]
+    references = _run(project, asked).stdout.decode().splitlines()
+    return [reference for reference in references if reference.rpartition("/")[2] == name]
 
 
 def merge_base(project: Project, branch: str) -> str | None:

@@ -99,7 +99,14 @@ def test_files_of_a_revision(project: Project) -> None:
     assert dvc.merge_base(project, "absent") is None
 
 
-@pytest.mark.parametrize("revision", ["nope", "--all", "", "main:words.txt"])
+def test_an_experiment_is_a_revision(project: Project) -> None:
+    (project.root / "params.yaml").write_text("count: {factor: 3}\n")
+    dvc.dvc(project, "exp", "run", "--quiet", "--name", "thrice")
+    commit = dvc.commit(project, "thrice")
+    assert dvc.show(project, commit, "params.yaml") == "count: {factor: 3}\n"
+
+
+@pytest.mark.parametrize("revision", ["nope", "--all", "", "main:words.txt", "exps", "*"])
 def test_unknown_revision(project: Project, revision: str) -> None:
     with pytest.raises(DigitsError, match=f"unknown revision '{revision}'"):
         dvc.commit(project, revision)

@@ -49,9 +49,9 @@ def command(
 ) -> None:
     """This working tree against REV: metrics, significance, parameters, data, drift, code.
 
-    REV is a commit, branch or tag; without it, the commit where this branch left main. Exit code 1
-    if a metric fell by more than its tolerance (compare.tolerance in params.yaml), or if the data's
-    validation succeeded before and fails now.
+    REV is a commit, branch, tag or DVC experiment; without it, the commit where this branch left
+    main. Exit code 1 if a metric fell by more than its tolerance (compare.tolerance in
+    params.yaml), or if the data's validation succeeded before and fails now.
     """
     project = Project.find()
     tolerance = params.load(project.params).compare.tolerance
