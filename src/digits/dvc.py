@@ -54,29 +54,30 @@ def commit(project: Project, revision: str) -> str:
     Raises:
         DigitsError: there is no such revision.
     """
-    for name in (revision, *_experiments(project, revision)):
-        asked = [
-            "git",
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            f"{name}^{{commit}}",
-        ]
-        done = _run(project, asked)
-        if done.returncode == 0:
-            return done.stdout.decode().strip()
-    raise DigitsError(
-        f"unknown revision '{revision}'; expected a commit, branch, tag or experiment "
-        "('git log --oneline', 'dvc exp list --all-commits')"
-    )
+    asked = [
+        "git",
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{revision}^{{commit}}",
+    ]
+    done = _run(project, asked)
+    found = _experiment(project, revision) if done.returncode else done.stdout.decode().strip()
+    if not found:
+        raise DigitsError(
+            f"unknown revision '{revision}'; expected a commit, branch, tag or experiment "
+            "('git log --oneline', 'dvc exp list --all-commits')"
+        )
+    return found
 
 
-def _experiments(project: Project, name: str) -> list[str]:
-    """The git references of the DVC experiments of that name, the latest first."""
-    asked = ["git", "for-each-ref", "--sort=-creatordate", "--format=%(refname)", "refs/exps/"]
-    references = _run(project, asked).stdout.decode().splitlines()
-    return [reference for reference in references if reference.rpartition("/")[2] == name]
+def _experiment(project: Project, name: str) -> str | None:
+    """The full hash of the latest DVC experiment of that name, or None without one."""
+    form = "--format=%(objectname) %(refname:lstrip=-1)"
+    asked = ["git", "for-each-ref", "--sort=-creatordate", form, "refs/exps/"]
+    named = (line.split(" ") for line in _run(project, asked).stdout.decode().splitlines())
+    return next((commit for commit, its_name in named if its_name == name), None)
 
 
 def merge_base(project: Project, branch: str) -> str | None:

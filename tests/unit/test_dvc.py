@@ -1,5 +1,6 @@
 """The DVC and git command lines, on a real repository."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_an_experiment_is_a_revision(project: Project) -> None:
 
 @pytest.mark.parametrize("revision", ["nope", "--all", "", "main:words.txt", "exps", "*"])
 def test_unknown_revision(project: Project, revision: str) -> None:
-    with pytest.raises(DigitsError, match=f"unknown revision '{revision}'"):
+    with pytest.raises(DigitsError, match=re.escape(f"unknown revision '{revision}'")):
         dvc.commit(project, revision)
 
 
