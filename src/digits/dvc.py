@@ -17,6 +17,7 @@ from digits.paths import Project
 
 _ERROR_LINES = 3
 _BLOCKED = "Unable to acquire lock"
+_EXPERIMENTS = "refs/exps/??/*/*"  # commit it is based on / name; not DVC's own
 _CHANGED = frozenset({"modified", "new"})
 
 
@@ -75,7 +76,7 @@ def commit(project: Project, revision: str) -> str:
 def _experiment(project: Project, name: str) -> str | None:
     """The full hash of the latest DVC experiment of that name, or None without one."""
     form = "--format=%(objectname) %(refname:lstrip=-1)"
-    asked = ["git", "for-each-ref", "--sort=-creatordate", form, "refs/exps/"]
+    asked = ["git", "for-each-ref", "--sort=-creatordate", form, _EXPERIMENTS]
     named = (line.split(" ") for line in _run(project, asked).stdout.decode().splitlines())
     return next((commit for commit, its_name in named if its_name == name), None)
 

@@ -43,30 +43,60 @@ def write(model: "keras.Model", path: Path, litert: Path | None = None) -> None:
         if litert:
             model.export(str(litert), format="litert", verbose=False)
     network = onnx.load(path)
-    _name_by_place(network.graph)
+    _canonical(network.graph)
     onnx.save(network, path)
 
 
-def _name_by_place(graph: "onnx.GraphProto") -> None:
-    """Name what is inside an ONNX graph by its place alone.
+def _canonical(graph: "onnx.GraphProto") -> None:
+    """Order and name what is inside an ONNX graph by what it computes alone.
 
-    tf2onnx and TensorFlow number their names by what the process did before.
+    tf2onnx and TensorFlow number their names by what the process did before; tf2onnx puts branches
+    in the order of a set of objects, and on that depends which equal constants it merges.
     """
     graph.doc_string = ""
     ends = (*graph.input, *graph.output)
     for end in ends:
         end.type.tensor_type.shape.dim[0].dim_param = "n"
+    nodes = _depth_first(graph)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+    found = {constant.name: constant for constant in graph.initializer}
+    del graph.initializer[:]
     names = {end.name: end.name for end in ends} | {"": ""}
-    read = [name for node in graph.node for name in node.input]
-    graph.initializer.sort(key=lambda constant: read.index(constant.name))
-    for place, constant in enumerate(graph.initializer):
-        constant.name = names.setdefault(constant.name, f"constant_{place}")
+    kept: dict[bytes, str] = {}
+    for name in (name for node in nodes for name in node.input if name in found):
+        constant = found.pop(name)
+        constant.name = ""
+        content = constant.SerializeToString(deterministic=True)
+        if content not in kept:
+            constant.name = kept[content] = f"constant_{len(kept)}"
+            graph.initializer.append(constant)
+        names[name] = kept[content]
     for place, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{place}"
         node.input[:] = [names[name] for name in node.input]
         node.output[:] = [
             names.setdefault(n, f"{node.name}:{i}") for i, n in enumerate(node.output)
         ]
+
+
+def _depth_first(graph: "onnx.GraphProto") -> "list[onnx.NodeProto]":
+    """The nodes that outputs need, each after those that it reads, in the order of reading."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    ordered: dict[str, onnx.NodeProto] = {}
+    waiting = [output.name for output in reversed(graph.output)]
+    while waiting:
+        node = made_by.get(waiting[-1])
+        if node is None or node.output[0] in ordered:
+            waiting.pop()
+            continue
+        unread = [n for n in node.input if n in made_by and made_by[n].output[0] not in ordered]
+        if unread:
+            waiting.append(unread[0])
+        else:
+            ordered[node.output[0]] = node
+    return list(ordered.values())
 
 
 def compare(name: str, expected: np.ndarray, got: np.ndarray) -> dict[str, int]:

@@ -221,7 +221,8 @@ def _mobilenet(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _MOMENTUM
-    x = keras.layers.Resizing(*shape[:2])(x)
+    # not the layer Resizing: whatever comes after it would take itself for in training
+    x = keras.ops.image.resize(x, shape[:2])
     x = keras.layers.Concatenate()([x, x, x])
     return keras.layers.GlobalAveragePooling2D()(backbone(x))
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from digits.params import Recipe
 
 _DIGITS = 16  # hex digits of a fingerprint
-# What decides which weights come out. Comments and docstrings in them don't count.
+# What decides which weights and ONNX files come out. Comments and docstrings in them don't count.
 _MODULES = (
     "augmentation",
     "checkpoints",
+    "exports",
     "minibatches",
     "models",
     "optimizers",

@@ -105,6 +105,8 @@ def test_an_experiment_is_a_revision(project: Project) -> None:
     dvc.dvc(project, "exp", "run", "--quiet", "--name", "thrice")
     commit = dvc.commit(project, "thrice")
     assert dvc.show(project, commit, "params.yaml") == "count: {factor: 3}\n"
+    with pytest.raises(DigitsError, match="unknown revision 'EXEC_HEAD'"):  # DVC's own
+        dvc.commit(project, "EXEC_HEAD")
 
 
 @pytest.mark.parametrize("revision", ["nope", "--all", "", "main:words.txt", "exps", "*"])

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     import keras
 
 SCALE = (0.15, 0.3)
+ZOO = REPOSITORY / "params.yaml"
 
 
 def recipe(members: int, views: int) -> Recipe:
-    chosen = params.load(REPOSITORY / "params.yaml").models["dense"]
+    chosen = params.load(ZOO).models["dense"]
     return chosen.model_copy(update={"widths": (8,), "members": members, "views": views})
 
 
@@ -55,13 +56,25 @@ def test_probabilities_are_the_mean_of_members_and_views(
         np.testing.assert_allclose(loaded.predict(images), expected, atol=1e-5)
 
 
-def test_equal_networks_give_equal_onnx_whatever_the_process_did_before(
-    tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]
+@pytest.mark.parametrize("name", ["accurate", "fast", "cnn", "cnn_light", "dense", "transfer"])
+def test_an_exported_network_answers_as_it_does_in_keras(
+    name: str, tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    """Of one member and one view; tf2onnx puts the branches of others in any order."""
+    images = real_digits[0][:20]
+    training.make_deterministic(3)
+    network = models.joined([models.build(params.load(ZOO).models[name], *SCALE)])
+    exports.write(network, tmp_path / "digits.onnx")
+    loaded = Recogniser((tmp_path / "digits.onnx").read_bytes())
+    expected = network.predict(images, verbose=0)[1]
+    np.testing.assert_allclose(loaded.predict(images), expected, atol=1e-4)
 
+
+@pytest.mark.parametrize(("members", "views"), [(1, 1), (2, 1), (1, 5), (2, 5)])
+def test_equal_networks_give_equal_onnx_whatever_the_process_did_before(
+    members: int, views: int, tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]
+) -> None:
     def network() -> "keras.Model":
-        return models.joined([models.build(recipe(1, 1), *SCALE)])
+        return models.joined([models.build(recipe(1, 1), *SCALE) for _ in range(members)], views)
 
     training.make_deterministic(3)
     first = network()
