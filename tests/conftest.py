@@ -16,7 +16,7 @@ import yaml
 from absl import logging as absl_logging
 from matplotlib.figure import Figure
 
-from digits import artifacts, batches, glyphs, lifetime, mnist, splits
+from digits import artifacts, batches, glyphs, lifetime, locking, mnist, splits
 from digits.cli import main
 from digits.params import Augmentation
 from digits.paths import Project
@@ -87,12 +87,18 @@ def small_project(_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture(scope="session")
 def _built_template(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("built") / "project"
-    shutil.copytree(_template, root, symlinks=True)
-    run("dvc", "repro", "-q", cwd=root)
-    run("git", "add", "-A", cwd=root)
-    run("git", "commit", "-q", "-m", "Results", cwd=root)
-    return root
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # by all workers
+    built = shared / "built"
+    with locking.exclusive(shared / "built.lock", "another worker", wait=True):
+        if not built.exists():
+            root = tmp_path_factory.mktemp("unbuilt") / "project"
+            shutil.copytree(_template, root, symlinks=True)
+            run("dvc", "repro", "-q", cwd=root)
+            run("git", "add", "-A", cwd=root)
+            run("git", "commit", "-q", "-m", "Results", cwd=root)
+            root.rename(built)
+    return built
 
 
 @pytest.fixture
