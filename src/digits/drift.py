@@ -136,7 +136,8 @@ def describe(recogniser: "Recogniser", images: np.ndarray, ink_level: int) -> pd
         images: uint8 `(n, 28, 28)`.
 
     Returns:
-        Also `digit` (read), `confidence` (0–1), `doubt` (−log10 of the other digits' probability)
+        Also `digit` (read), `confidence` (0–1), `doubt` (log10 of the other digits' probability:
+        −7 to 0, the higher the less sure)
         and the embedding `e0`, `e1`, ….
     """
     embedding, probabilities = recogniser.embed(images)

@@ -1,4 +1,4 @@
-"""Where everything of a project lives. No path is spelled out anywhere else."""
+"""Where everything of a project lives. dvc.yaml names the same places for DVC."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Values → PNG bytes: plots of the data and of corrupted images. One model's own are in plots."""
+"""Values → PNG bytes: plots of the splits and of errors on corrupted images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from conftest import run, set_param
 
-from digits import artifacts, mnist
+from digits import artifacts, mnist, params
 from digits.paths import Project
 from digits.recogniser import Recogniser
 
@@ -198,8 +198,12 @@ def test_json_reports_are_for_machines(built_project: Project) -> None:
         )
 
 
-def test_raw_files_are_pinned_by_params(built_project: Project) -> None:
-    assert mnist.verify(built_project.mnist, {"train-images-idx3-ubyte": "0" * 64})
+def test_params_pin_the_raw_files(built_project: Project) -> None:
+    sums = params.load(built_project.params).fetch.sha256
+    assert mnist.verify(built_project.mnist, sums) == []
+    name = "train-images-idx3-ubyte"
+    (damaged,) = mnist.verify(built_project.mnist, sums | {name: "0" * 64})
+    assert name in damaged
 
 
 def _processes(root: Path) -> list[psutil.Process]:

@@ -1,6 +1,7 @@
-"""models/ + build/splits → reports/metrics.json, mistakes.csv, plots/. The test set is read here.
+"""models/ + build/splits → reports/metrics.json, mistakes.csv, plots/.
 
-Nothing may be chosen by what comes out; what is chosen by is the val section.
+No other stage reads the test set. Models are chosen on the val section of the report, never on the
+test section.
 """
 
 from concurrent.futures import ThreadPoolExecutor
