@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from digits import monitoring
+from digits import monitoring as watched
 from digits.errors import DigitsError
 from digits.monitoring import Batch, Checked
 from digits.paths import Project
@@ -33,10 +33,10 @@ def monitor(inbox: str = "build/inbox", quiet: float = 30) -> State[Any]:
     project = Project.find()
     folder = project.root / inbox
     try:
-        batches = monitoring.new_batches(folder, monitoring.remembered(project), quiet)
+        batches = watched.new_batches(folder, watched.remembered(project), quiet)
         if not batches:
             return Completed(message=f"no new batches in {_described(project, folder)}")
-        detector = monitoring.load_detector(project)
+        detector = watched.load_detector(project)
     except DigitsError as exc:
         return Failed(message=str(exc))
     return _monitor(project, batches, detector)
@@ -49,22 +49,22 @@ def _monitor(project: Project, batches: list[Batch], detector: "DriftDetector") 
     if checked:
         create_markdown_artifact(
             key="digits-inbox",
-            markdown=monitoring.markdown(checked),
-            description=monitoring.headline(checked),
+            markdown=watched.markdown(checked),
+            description=watched.headline(checked),
         )
     if broken:
-        told = f"; {monitoring.headline(checked)}" if checked else ""
+        told = f"; {watched.headline(checked)}" if checked else ""
         return Failed(message=f"could not check {', '.join(broken)}: see its task's log{told}")
-    return Completed(message=monitoring.headline(checked))
+    return Completed(message=watched.headline(checked))
 
 
 @task(name="check", task_run_name="{batch.name}", cache_policy=NO_CACHE)
 def check(project: Project, batch: Batch, detector: "DriftDetector") -> Checked:
     """Check one batch, remember it, and tell the world if it drifted."""
-    checked = monitoring.check(project, batch, detector)
+    checked = watched.check(project, batch, detector)
     for file, reason in checked.refused:
         get_run_logger().warning("refused %s: %s", file, reason)
-    get_run_logger().info(monitoring.sentence(checked))
+    get_run_logger().info(watched.sentence(checked))
     if checked.result and checked.result.drift:
         emit_event(
             event="digits.drift",
@@ -72,9 +72,9 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> Checked:
                 "prefect.resource.id": f"digits.batch.{batch.name}",
                 "prefect.resource.name": batch.name,
             },
-            payload=monitoring.payload(checked),
+            payload=watched.payload(checked),
         )
-    monitoring.remember(project, batch, checked)
+    watched.remember(project, batch, checked)
     return checked
 
 

@@ -8,17 +8,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from digits import lifetime
-from digits.errors import BusyError, DigitsError, StageError
+from digits.errors import BusyError, DataError, DigitsError, StageError
 from digits.paths import Project
 
 _ERROR_LINES = 3
 _BLOCKED = "Unable to acquire lock"
 _EXPERIMENTS = "refs/exps/??/*/*"  # commit it is based on / name; not DVC's own
 _CHANGED = frozenset({"modified", "new"})
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """What data.dvc names: DVC's hash, the number of files, bytes; and whether data/ is there."""
+
+    md5: str
+    files: int | None
+    size: int | None
+    present: bool
 
 
 def dvc(project: Project, *arguments: str) -> str:
@@ -122,6 +133,26 @@ def params_diff(project: Project, revision: str) -> dict[str, dict[str, Any]]:
 def remote_configured(project: Project) -> bool:
     """Whether DVC has a remote to get files from."""
     return bool(dvc(project, "remote", "list").strip())
+
+
+def data_version(project: Project) -> DataVersion:
+    """What data.dvc names.
+
+    Raises:
+        DataError: there is no such file, or it isn't DVC's.
+    """
+    import yaml
+
+    pointer = project.data_pointer
+    try:
+        (out,) = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"]
+        md5, files, size = str(out["md5"]), out.get("nfiles"), out.get("size")
+    except FileNotFoundError as exc:
+        raise DataError(f"{pointer}: not found; check it out from git") from exc
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as exc:
+        raise DataError(f"{pointer}: not a DVC pointer file ({exc})") from exc
+    present = project.mnist.is_dir() and any(project.mnist.iterdir())
+    return DataVersion(md5, files, size, present)
 
 
 def get(project: Project, revision: str, path: str, target: Path) -> None:

@@ -25,14 +25,14 @@ class Ingested:
     index: pd.DataFrame
 
 
-def ingest(mnist_folder: Path, handwriting: Path, params: Ingest) -> Ingested:
+def ingest(mnist_folder: Path, batches_folder: Path, params: Ingest) -> Ingested:
     """Read MNIST and every batch of handwriting.
 
     Raises:
         DataError: a file is missing or damaged.
     """
     parts = [_mnist(mnist_folder, split) for split in ("train", "test")]
-    parts += [_batch(handwriting, name) for name in batches.names(handwriting)]
+    parts += [_batch(batches_folder / name) for name in batches.names(batches_folder)]
     images = np.concatenate([part.images for part in parts])
     index = pd.concat([part.index for part in parts], ignore_index=True)
     index.insert(0, "id", np.arange(len(index)))
@@ -53,12 +53,12 @@ def _mnist(folder: Path, split: mnist.Split) -> Ingested:
     return Ingested(images, _rows(split, "mnist", "mnist", labels.tolist(), [""] * len(labels)))
 
 
-def _batch(handwriting: Path, name: str) -> Ingested:
-    images, entries = glyphs_of(batches.read(handwriting / name))
+def _batch(folder: Path) -> Ingested:
+    images, entries = glyphs_of(batches.read(folder))
     if not entries:
-        raise DataError(f"{handwriting / name}: the batch is empty; delete it")
+        raise DataError(f"{folder}: the batch is empty; delete it")
     labels, writers = [e.label for e in entries], [e.writer for e in entries]
-    return Ingested(images, _rows("handwriting", entries[0].origin, name, labels, writers))
+    return Ingested(images, _rows("handwriting", entries[0].origin, folder.name, labels, writers))
 
 
 def _rows(

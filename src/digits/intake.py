@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits import artifacts, batches, drift, dvc, glyphs, locking, params, pictures, status
+from digits import artifacts, batches, dvc, glyphs, locking, params, pictures
 from digits.batches import Entry
+from digits.drift import REFERENCE, DriftDetector
 from digits.errors import DataError, PictureError
 from digits.paths import Project
 
@@ -229,12 +230,12 @@ def _index(project: Project, inspected: Inspected) -> "pd.DataFrame":
 
 def _drift(project: Project, inspected: Inspected) -> "tuple[DriftResult | None, str | None]":
     """The verdict, or why there is none."""
-    if not (project.reference / drift.REFERENCE).is_file() or not project.model_card.is_file():
+    if not (project.reference / REFERENCE).is_file() or not project.model_card.is_file():
         return None, "no model and reference window yet; run 'dvc repro'"
     least = params.load(project.params).drift.min_count
     if len(inspected.images) < least:
         return None, f"fewer than {least} pictures ('drift.min_count' in params.yaml)"
-    detector = drift.DriftDetector.load(project.root)
+    detector = DriftDetector.load(project.root)
     return detector.check(inspected.images, inspected.labels), None
 
 
@@ -249,4 +250,4 @@ def _keep(project: Project, name: str, entries: list[Entry]) -> str:
             shutil.rmtree(folder, ignore_errors=True)
             project.data_pointer.write_bytes(pointer)
             raise
-    return status.data_version(project).md5
+    return dvc.data_version(project).md5

@@ -127,7 +127,7 @@ class Shelf:
             network.save_weights(temporary / weights.KERAS)
             exports.write(network, temporary / weights.ONNX)
             recogniser = Recogniser((temporary / weights.ONNX).read_bytes())
-            files = (weights.KERAS, weights.ONNX)
+            names = (weights.KERAS, weights.ONNX)
             card = {
                 "recipe": recipe.model_dump(mode="json"),
                 "seed": seed,
@@ -135,7 +135,7 @@ class Shelf:
                 "seconds": round(seconds, 1),
                 "val": self._score(recogniser, self._data.val),
                 "test": self._score(recogniser, self._data.test),
-                "weights": {name: artifacts.sha256(temporary / name) for name in files},
+                "weights": {name: artifacts.sha256(temporary / name) for name in names},
             }
             artifacts.write_json(temporary / _CARD, card)
         return Kept(folder, card)
@@ -146,9 +146,9 @@ class Shelf:
         Raises:
             RegistryError: a file isn't the one that was kept.
         """
-        files = weights.verified(kept.folder, kept.card)
+        verified = weights.verified(kept.folder, kept.card)
         recipe = Recipe.model_validate(kept.card["recipe"])
-        return exports.members(files[weights.KERAS], recipe, self._data.scale)
+        return exports.members(verified[weights.KERAS], recipe, self._data.scale)
 
     def _score(self, recogniser: Recogniser, split: Split) -> dict[str, float]:
         probabilities = recogniser.predict(split.images)

@@ -54,8 +54,8 @@ def write_scale(folder: Path, images: np.ndarray) -> None:
 
 def digest(folder: Path, names: Iterable[str]) -> str:
     """One SHA-256 of all files of some splits and of the scale."""
-    files = [*(file for name in names for file in _files(folder, name)), folder / _SCALE]
-    sums = " ".join(map(artifacts.sha256, files))
+    paths = [*(path for name in names for path in _files(folder, name)), folder / _SCALE]
+    sums = " ".join(map(artifacts.sha256, paths))
     return hashlib.sha256(sums.encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from digits import artifacts, dvc, registry, services
+from digits.dvc import DataVersion
 from digits.errors import DataError, DigitsError, RegistryError
 from digits.paths import Project
 
@@ -22,16 +23,6 @@ _QUERY = """
     WHERE parent_task_run_id IS NULL AND start_time IS NOT NULL
     ORDER BY start_time DESC LIMIT ?
 """
-
-
-@dataclass(frozen=True)
-class DataVersion:
-    """What data.dvc names: DVC's hash, the number of files, bytes; and whether data/ is there."""
-
-    md5: str
-    files: int | None
-    size: int | None
-    present: bool
 
 
 @dataclass(frozen=True)
@@ -81,26 +72,6 @@ def read(project: Project) -> Status:
     return Status(champion, model, data, stale, runs, drift, server, problems)
 
 
-def data_version(project: Project) -> DataVersion:
-    """What data.dvc names.
-
-    Raises:
-        DataError: there is no such file, or it isn't DVC's.
-    """
-    import yaml
-
-    pointer = project.data_pointer
-    try:
-        (out,) = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"]
-        md5, files, size = str(out["md5"]), out.get("nfiles"), out.get("size")
-    except FileNotFoundError as exc:
-        raise DataError(f"{pointer}: not found; check it out from git") from exc
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as exc:
-        raise DataError(f"{pointer}: not a DVC pointer file ({exc})") from exc
-    present = project.mnist.is_dir() and any(project.mnist.iterdir())
-    return DataVersion(md5, files, size, present)
-
-
 def _champion(project: Project, problems: list[str]) -> dict[str, Any] | None:
     try:
         found = registry.find(project)
@@ -127,7 +98,7 @@ def _model(project: Project) -> dict[str, Any] | None:
 
 def _data(project: Project, problems: list[str]) -> DataVersion | None:
     try:
-        return data_version(project)
+        return dvc.data_version(project)
     except DataError as exc:
         problems.append(f"data: {exc}")
         return None

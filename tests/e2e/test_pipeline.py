@@ -39,9 +39,9 @@ def ran(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
 
 def hashes(project: Project) -> dict[str, str]:
     """Everything that git sees of the results."""
-    files = [project.root / "dvc.lock", *sorted(project.reports.rglob("*"))]
-    files = [f for f in files if f.is_file() and f != project.index_page]
-    return {project.relative(f): artifacts.sha256(f) for f in files}
+    paths = [project.root / "dvc.lock", *sorted(project.reports.rglob("*"))]
+    paths = [f for f in paths if f.is_file() and f != project.index_page]
+    return {project.relative(f): artifacts.sha256(f) for f in paths}
 
 
 def test_a_first_run_a_second_and_a_changed_parameter(

@@ -117,9 +117,9 @@ def test_preprocess_refuses_a_batch_that_does_not_exist(built_project: Project) 
 def test_train_pins_its_weights_and_evaluate_refuses_others(built_project: Project) -> None:
     weights = built_project.models / "digits.weights.h5"
     card = artifacts.read_json(built_project.model_card)
-    files = sorted(built_project.models.iterdir())
-    assert card["weights"] == {f"models/{path.name}": artifacts.sha256(path) for path in files}
-    assert {path.suffix for path in files} == {".h5", ".onnx", ".tflite"}
+    paths = sorted(built_project.models.iterdir())
+    assert card["weights"] == {f"models/{path.name}": artifacts.sha256(path) for path in paths}
+    assert {path.suffix for path in paths} == {".h5", ".onnx", ".tflite"}
     weights.write_bytes(weights.read_bytes() + b"\x00")
     done = stage(built_project, "evaluate")
     assert done.returncode == 2

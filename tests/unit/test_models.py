@@ -35,12 +35,12 @@ def test_probabilities_are_the_mean_of_members_and_views(
     images = real_digits[0][:20]
     training.make_deterministic(3)
     chosen = recipe(members, views)
-    networks = [models.build(chosen, *SCALE) for _ in range(members)]
+    parts = [models.build(chosen, *SCALE) for _ in range(members)]
     places = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)][:views]
     expected = np.mean(
-        [n.predict(moved(images, *place), verbose=0) for n in networks for place in places], axis=0
+        [n.predict(moved(images, *place), verbose=0) for n in parts for place in places], axis=0
     )
-    joined = models.joined(networks, views)
+    joined = models.joined(parts, views)
     embedding, probabilities = joined.predict(images, verbose=0)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
     assert embedding.shape == (20, 8 * members)

@@ -15,22 +15,22 @@ from digits.paths import Project
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Path:
+def box(tmp_path: Path) -> Path:
     folder = tmp_path / "inbox"
     folder.mkdir()
     return folder
 
 
-def put(inbox: Path, name: str, content: bytes = b"picture") -> Path:
+def put(box: Path, name: str, content: bytes = b"picture") -> Path:
     """A batch of one file in a folder."""
-    folder = inbox / name
+    folder = box / name
     folder.mkdir()
     (folder / "one.png").write_bytes(content)
     return folder
 
 
-def names(inbox: Path, remembered: dict[str, str] | None = None) -> list[str]:
-    found = monitoring.new_batches(inbox, remembered or {}, quiet=0)
+def names(box: Path, remembered: dict[str, str] | None = None) -> list[str]:
+    found = monitoring.new_batches(box, remembered or {}, quiet=0)
     return [batch.name for batch in found]
 
 
@@ -52,10 +52,10 @@ def verdict(drift: bool, **distances: float) -> DriftResult:
     )
 
 
-def test_folders_and_files_are_batches_by_name(inbox: Path) -> None:
-    put(inbox, "march")
-    (inbox / "april.npz").write_bytes(b"arrays")
-    assert names(inbox) == ["april.npz", "march"]
+def test_folders_and_files_are_batches_by_name(box: Path) -> None:
+    put(box, "march")
+    (box / "april.npz").write_bytes(b"arrays")
+    assert names(box) == ["april.npz", "march"]
 
 
 def test_a_missing_inbox_holds_nothing(tmp_path: Path) -> None:
@@ -69,45 +69,45 @@ def test_an_inbox_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".march", "march.part"])
-def test_what_is_still_being_written_waits(inbox: Path, name: str) -> None:
-    put(inbox, name)
-    (inbox / "empty").mkdir()
-    assert names(inbox) == []
+def test_what_is_still_being_written_waits(box: Path, name: str) -> None:
+    put(box, name)
+    (box / "empty").mkdir()
+    assert names(box) == []
 
 
-def test_a_batch_waits_until_nothing_in_it_changes_though_copies_look_old(inbox: Path) -> None:
-    folder = put(inbox, "march")
+def test_a_batch_waits_until_nothing_in_it_changes_though_copies_look_old(box: Path) -> None:
+    folder = put(box, "march")
     an_hour_ago = time.time() - 3600
     os.utime(folder / "one.png", (an_hour_ago, an_hour_ago))
     os.utime(folder, (an_hour_ago, an_hour_ago))
-    assert monitoring.new_batches(inbox, {}, quiet=30) == []
+    assert monitoring.new_batches(box, {}, quiet=30) == []
     time.sleep(0.3)
-    assert len(monitoring.new_batches(inbox, {}, quiet=0.2)) == 1
+    assert len(monitoring.new_batches(box, {}, quiet=0.2)) == 1
 
 
-def test_a_batch_is_new_once_and_again_when_its_content_changes(inbox: Path) -> None:
-    folder = put(inbox, "march")
-    (batch,) = monitoring.new_batches(inbox, {}, quiet=0)
+def test_a_batch_is_new_once_and_again_when_its_content_changes(box: Path) -> None:
+    folder = put(box, "march")
+    (batch,) = monitoring.new_batches(box, {}, quiet=0)
     remembered = {batch.name: batch.sha256}
-    assert names(inbox, remembered) == []
+    assert names(box, remembered) == []
     (folder / "one.png").rename(folder / "two.png")
-    assert names(inbox, remembered) == ["march"]
+    assert names(box, remembered) == ["march"]
 
 
-def test_names_that_files_and_tables_cannot_take_are_made_fit(inbox: Path) -> None:
-    put(inbox, "a | b\n<script>")
-    put(inbox, "a _ b__script_")
-    put(inbox, "\u00fc" * 120)
-    fit = names(inbox)
+def test_names_that_files_and_tables_cannot_take_are_made_fit(box: Path) -> None:
+    put(box, "a | b\n<script>")
+    put(box, "a _ b__script_")
+    put(box, "\u00fc" * 120)
+    fit = names(box)
     assert len(set(fit)) == 3
     assert all(name.isascii() and len(name) <= 100 and " " not in name for name in fit)
 
 
-def test_pipes_and_links_are_batches_that_are_never_opened(inbox: Path) -> None:
-    os.mkfifo(inbox / "pipe")
-    (inbox / "link").symlink_to("/dev/zero")
-    os.mkfifo(put(inbox, "march") / "pipe")
-    assert names(inbox) == ["link", "march", "pipe"]
+def test_pipes_and_links_are_batches_that_are_never_opened(box: Path) -> None:
+    os.mkfifo(box / "pipe")
+    (box / "link").symlink_to("/dev/zero")
+    os.mkfifo(put(box, "march") / "pipe")
+    assert names(box) == ["link", "march", "pipe"]
 
 
 def test_what_was_checked_is_remembered_and_written_down(tmp_path: Path) -> None:
@@ -151,20 +151,18 @@ def test_without_a_model_the_message_says_what_to_do(small_project: Project) -> 
 
 
 def test_every_kind_of_batch_gets_its_verdict(built_project: Project) -> None:
-    inbox = built_project.build / "inbox"
+    box = built_project.build / "inbox"
     everybody = batches.uci_digits()  # sorted by writer, and a few writers alone do differ
     entries = [everybody[i] for i in np.random.default_rng(1).permutation(len(everybody))[:200]]
     images = [glyphs.normalise(glyphs.decode(entry.picture)) for entry in entries]
     dirty = np.stack(images) + np.random.default_rng(0).integers(0, 120, (200, 28, 28))
-    _save(inbox / "calm", [entry.picture for entry in entries])
-    _save(
-        inbox / "dirty", [batches.pgm(np.minimum(image, 255).astype(np.uint8)) for image in dirty]
-    )
-    _save(inbox / "few", [entry.picture for entry in entries[:3]] + [b"P5 broken"])
-    (inbox / "text.png").write_text("no picture")
-    os.mkfifo(inbox / "pipe")
+    _save(box / "calm", [entry.picture for entry in entries])
+    _save(box / "dirty", [batches.pgm(np.minimum(image, 255).astype(np.uint8)) for image in dirty])
+    _save(box / "few", [entry.picture for entry in entries[:3]] + [b"P5 broken"])
+    (box / "text.png").write_text("no picture")
+    os.mkfifo(box / "pipe")
     detector = monitoring.load_detector(built_project)
-    found = monitoring.new_batches(inbox, {}, quiet=0)
+    found = monitoring.new_batches(box, {}, quiet=0)
     checked = {b.name: monitoring.check(built_project, b, detector) for b in found}
     assert {name: c.status for name, c in checked.items()} == {
         "calm": "no drift",

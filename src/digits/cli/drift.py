@@ -34,10 +34,11 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
     kept. The workspace's model and its reference window are compared with.
     """
     _terminal.silence_libraries()
-    from digits import drift, intake
+    from digits import intake
+    from digits.drift import DriftDetector
 
     project = Project.find()
-    detector = drift.DriftDetector.load(project.root)
+    detector = DriftDetector.load(project.root)
     with _terminal.progress("reading", None) as on_done:
         batch = intake.inspect(path, labels, on_picture=on_done)
     result = detector.check(batch.images, batch.labels, html)

@@ -16,10 +16,12 @@ from digits import (
     objective,
     params,
     recipes,
-    search,
     space,
     splits,
     training,
+)
+from digits import (
+    search as search_study,
 )
 from digits.cli import _terminal
 from digits.errors import DataError, ParameterError
@@ -69,12 +71,12 @@ def command(trials: int | None, minutes: float | None, dry_run: bool, as_json: b
     ):
         study, learn, images = _open(project, budget, settings.models[START])
         _search(study, _interruptible(learn, interrupted), say)
-        found = search.best(study.trials)
+        found = search_study.best(study.trials)
         if not found:
             raise DataError(_nothing_found(study))
         _write(project, study, found, images, dry_run)
     if as_json:
-        click.echo(json.dumps(search.report(study, images), indent=2))
+        click.echo(json.dumps(search_study.report(study, images), indent=2))
     _tell(study, found, dry_run, say)
 
 
@@ -146,11 +148,11 @@ def _search(study: Study, learn: Objective, say: Callable[[str], None]) -> None:
         left = max(0.0, min(left, study.params.minutes - passed))
         say(f"{_line(trial, study)}  {passed:.1f} min, about {left:.0f} min left")
 
-    search.search(study, learn, on_trial)
+    search_study.search(study, learn, on_trial)
 
 
 def _line(trial: Trial, study: Study) -> str:
-    best = search.best(study.trials)
+    best = search_study.best(study.trials)
     told = f"best {_loss(best.val_loss)} (trial {best.number})" if best else "no best yet"
     return (
         f"trial {trial.number} of {study.params.trials}  {trial.state:8}  "
@@ -174,7 +176,7 @@ def _write(project: Project, study: Study, found: Trial, images: int, dry_run: b
     # newlines stay what they are
     text = project.params.read_bytes().decode()
     changed = recipes.put(text, FOUND, space.recipe(study.start, found.params), START)
-    artifacts.write_json(project.search_report, search.report(study, images))
+    artifacts.write_json(project.search_report, search_study.report(study, images))
     if changed != text and not dry_run:
         artifacts.write_text(project.params, changed)
 

@@ -34,13 +34,13 @@ def evaluate(project: Project, params: Params) -> None:
     doubted = evaluation.without(
         params.evaluate.doubted_labels, labels, probabilities, params.evaluate
     )
-    metrics = {
+    report = {
         "test": scores["test"] | {"without_doubted_labels": doubted},
         "val": _summary(scores["val"]),
         "corrupted": _corrupted(recogniser, images, labels, params.evaluate.corruption_seed),
         "exports": _exports(project, card, images, probabilities),
     }
-    artifacts.write_json(project.metrics, metrics)
+    artifacts.write_json(project.metrics, report)
     artifacts.write_table(project.mistakes, wrong)
     artifacts.write_table(
         project.evaluated / "predictions.csv", _predictions(labels, probabilities)
@@ -51,7 +51,7 @@ def evaluate(project: Project, params: Params) -> None:
         f"accuracy {scores['test']['accuracy']:.4f}; {doubted['accuracy']:.4f} without "
         f"{len(params.evaluate.doubted_labels)} images whose label people doubt"
     )
-    print(f"MNIST-C: mean error {metrics['corrupted']['mean_error']:.4f}")
+    print(f"MNIST-C: mean error {report['corrupted']['mean_error']:.4f}")
 
 
 def _corrupted(
