@@ -1,6 +1,6 @@
 """The monitor: what is new in the inbox, and is it still what the model was trained on?
 
-Its domain part, which knows nothing of Prefect, is `digits.monitoring`.
+Its domain part, which knows nothing of Prefect, is `digits.intake.inbox`.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from digits import monitoring as watched
-from digits.errors import DigitsError
-from digits.monitoring import Batch, Checked
-from digits.paths import Project
+from digits.core.errors import DigitsError
+from digits.core.project import Project
+from digits.intake import inbox as watched
+from digits.intake.inbox import Batch, Checked
 
 if TYPE_CHECKING:
-    from digits.drift import DriftDetector
+    from digits.drift.detector import DriftDetector
 
 
 @flow(name="digits-monitor", flow_run_name="monitor")

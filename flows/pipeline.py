@@ -13,10 +13,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from digits import lifetime, locking, params, summary
-from digits.errors import BusyError, DigitsError
-from digits.paths import Project
-from flows import tasks
+from digits.core import lifetime, locking, params
+from digits.core.errors import BusyError, DigitsError
+from digits.core.project import Project
+from flows import summary, tasks
 from flows.tasks import Outcome
 
 

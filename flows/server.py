@@ -16,9 +16,10 @@ from typing import Any
 import click
 import httpx
 
-from digits import locking, processes, services
-from digits.errors import DigitsError
-from digits.paths import Project
+from digits.core import locking, processes
+from digits.core.errors import DigitsError
+from digits.core.project import Project
+from flows import services
 
 POOL = "digits"
 _HOST = "127.0.0.1"

@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from digits import processes
-from digits.errors import FetchError
+from digits.core import processes
+from digits.core.errors import FetchError
 
 _UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
 

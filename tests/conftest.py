@@ -16,11 +16,13 @@ import yaml
 from absl import logging as absl_logging
 from matplotlib.figure import Figure
 
-from digits import artifacts, batches, glyphs, lifetime, locking, mnist, splits
 from digits.cli import main
-from digits.params import Augmentation
-from digits.paths import Project
-from digits.splits import Split
+from digits.core import files, lifetime, locking
+from digits.core.params import Augmentation
+from digits.core.project import Project
+from digits.data import dataset, handwriting, mnist
+from digits.data.dataset import Split
+from digits.images import glyphs
 
 # a busy machine is no reason to fail
 hypothesis.settings.register_profile("digits", deadline=None)
@@ -44,7 +46,7 @@ def _quiet() -> None:
 @pytest.fixture(scope="session")
 def real_digits() -> tuple[np.ndarray, np.ndarray]:
     """1,797 real digits in MNIST's form: uint8 (n, 28, 28), and labels uint8 (n,)."""
-    entries = batches.uci_digits()
+    entries = handwriting.uci_digits()
     images = [glyphs.normalise(glyphs.decode(entry.picture)) for entry in entries]
     return np.stack(images), np.array([entry.label for entry in entries], dtype=np.uint8)
 
@@ -64,12 +66,13 @@ def _template(
     images, labels = real_digits
     test = 397
     write_mnist(root / "data" / "mnist", images, labels, test)
-    batches.write(root / "data" / "handwriting" / "uci-digits", batches.uci_digits()[:120])
+    handwriting.write(root / "data" / "handwriting" / "uci-digits", handwriting.uci_digits()[:120])
     write_params(root, len(images) - test, test)
     run("git", "init", "-q", "-b", "main", cwd=root)
     run("git", "config", "user.name", "Tester", cwd=root)
     run("git", "config", "user.email", "tester@example.com", cwd=root)
     run("dvc", "init", "-q", cwd=root)
+    shutil.copy(REPOSITORY / ".dvcignore", root)  # in place of the empty one that DVC makes
     run("dvc", "add", "-q", "data", cwd=root)
     run("git", "add", "-A", cwd=root)
     run("git", "commit", "-q", "-m", "A small project", cwd=root)
@@ -141,7 +144,7 @@ def write_splits(
     for name, count in sizes.items():
         Split(*(array[start : start + count] for array in digits)).write(folder, name)
         start += count
-    splits.write_scale(folder, digits[0])
+    dataset.write_scale(folder, digits[0])
 
 
 def run(*command: str, cwd: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
@@ -167,7 +170,7 @@ def write_params(root: Path, train: int, test: int) -> None:
     """The repository's params.yaml, made small."""
     document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     folder = root / "data" / "mnist"
-    document["fetch"]["sha256"] = {p.name: artifacts.sha256(p) for p in sorted(folder.iterdir())}
+    document["fetch"]["sha256"] = {p.name: files.sha256(p) for p in sorted(folder.iterdir())}
     document["validate"] |= {"train_count": train, "test_count": test, "max_duplicate_share": 0.02}
     document["preprocess"] |= {"val_count": 200, "val_runs": 2, "val_guard": 10}
     document["evaluate"]["doubted_labels"] = [3]

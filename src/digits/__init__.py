@@ -7,14 +7,14 @@ TensorFlow never pays for it.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from digits.drift import DriftDetector, DriftResult
+    from digits.drift.detector import DriftDetector, DriftResult
     from digits.recogniser import Recogniser
 
 __all__ = ["DriftDetector", "DriftResult", "Recogniser"]
 
 _HOMES = {
-    "DriftDetector": "digits.drift",
-    "DriftResult": "digits.drift",
+    "DriftDetector": "digits.drift.detector",
+    "DriftResult": "digits.drift.detector",
     "Recogniser": "digits.recogniser",
 }
 

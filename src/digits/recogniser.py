@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digits import artifacts, weights
-from digits.errors import DataError, RegistryError
-from digits.paths import Project
+from digits.core import files
+from digits.core.errors import DataError, RegistryError
+from digits.core.project import Project
+from digits.models import weights
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -22,7 +23,7 @@ _SIZE = 28  # pixels a side
 
 
 class Recogniser:
-    """Recognises digits in MNIST's form; `digits.glyphs` brings other pictures to it."""
+    """Recognises digits in MNIST's form; `digits.images.glyphs` brings other pictures to it."""
 
     def __init__(self, network: bytes) -> None:
         """A recogniser from an exported network.
@@ -49,7 +50,7 @@ class Recogniser:
             DataError: there is no model card.
         """
         project = Project(root) if root else Project.find()
-        return cls.from_card(project.root, artifacts.read_json(project.model_card))
+        return cls.from_card(project.root, files.read_json(project.model_card))
 
     @classmethod
     def from_card(cls, root: Path, card: Mapping[str, Any]) -> "Recogniser":

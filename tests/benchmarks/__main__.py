@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import Bench
-from digits import artifacts, lifetime, training, zoo
-from digits.errors import DigitsError
-from digits.paths import Project
+from digits.core import files, lifetime
+from digits.core.errors import DigitsError
+from digits.core.project import Project
+from digits.training import loop
+from digits.zoo import benchmark
 
 FOLDER = Path(__file__).parent
 NAMES = sorted(
@@ -22,25 +24,25 @@ def main(names: list[str]) -> None:
     if unknown := [name for name in names if name not in NAMES]:
         sys.exit(f"bench: no benchmark {', '.join(unknown)}; known: {', '.join(NAMES)}")
     os.environ.update(lifetime.QUIET)
-    training.keep_memory()
+    loop.keep_memory()
     project = Project.find()
     bench = Bench(project)
     for name in names or NAMES:
         print(f"— {name}", flush=True)
         found = importlib.import_module(f"benchmarks.{name}").measure(bench)
         figures = _read(project) | {key: result.as_dict() for key, result in found.items()}
-        artifacts.write_json(project.benchmarks, figures)
-        artifacts.write_text(project.benchmarks.with_suffix(".md"), _page(figures))
+        files.write_json(project.benchmarks, figures)
+        files.write_text(project.benchmarks.with_suffix(".md"), _page(figures))
         for key, result in found.items():
             print(f"{key}: {result.value:.4g} {result.unit}; target {result.target}", flush=True)
 
 
 def _read(project: Project) -> dict[str, Any]:
-    return dict(artifacts.read_json(project.benchmarks)) if project.benchmarks.exists() else {}
+    return dict(files.read_json(project.benchmarks)) if project.benchmarks.exists() else {}
 
 
 def _page(figures: dict[str, Any]) -> str:
-    machine = zoo.machine()
+    machine = benchmark.machine()
     rows = [
         f"| {name.replace('_', ' ')} | {_number(row['value'])} {row['unit']} "
         f"| ± {_number(row['spread'])} of {len(row['runs'])} | {row['target']} "

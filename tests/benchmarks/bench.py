@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from digits import params
-from digits.draws import Draw, Trainer
-from digits.paths import Project
+from digits.core import params
+from digits.core.project import Project
 from digits.recogniser import Recogniser
-from digits.shelf import Data, Kept, Shelf
+from digits.zoo.cache import Data, Kept, Shelf
+from digits.zoo.trainer import Draw, Trainer
 
 PEER = "keras_example"
 DRAWS = 3  # of the ensemble

@@ -9,7 +9,7 @@ from statistics import median
 from PIL import Image
 
 from benchmarks.bench import Bench, Result
-from digits.zoo import times
+from digits.zoo.benchmark import times
 
 RUNS = 7
 

@@ -5,7 +5,7 @@ from statistics import mean
 import numpy as np
 
 from benchmarks.bench import PEER, Bench, Result
-from digits import corruptions
+from digits.evaluation import corruptions
 from digits.recogniser import Recogniser
 
 SEEDS = 3

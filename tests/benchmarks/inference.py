@@ -5,7 +5,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.bench import PEER, Bench, Result
-from digits.zoo import times
+from digits.zoo.benchmark import times
 
 RUNS = 7
 COUNT = 2000

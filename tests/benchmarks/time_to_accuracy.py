@@ -11,8 +11,10 @@ import keras
 import numpy as np
 
 from benchmarks.bench import PEER, Bench, Result
-from digits import evaluation, models, training
-from digits.splits import Split
+from digits.data.dataset import Split
+from digits.evaluation import metrics
+from digits.models import networks
+from digits.training import loop
 
 SEEDS = 5
 
@@ -47,9 +49,9 @@ def _train(bench: Bench, name: str, seed: int) -> tuple[float, float]:
         for split in (bench.data.train, bench.data.val, bench.data.test)
     )
     start = time.perf_counter()
-    trained = training.train(data, val, bench.data.scale, bench.params.models[name], seed)
+    trained = loop.train(data, val, bench.data.scale, bench.params.models[name], seed)
     seconds = time.perf_counter() - start
-    _, probabilities = models.joined([trained.model]).predict(test.images, verbose=0)
-    accuracy = evaluation.score(test.labels, probabilities, bench.params.evaluate)["accuracy"]
+    _, probabilities = networks.joined([trained.model]).predict(test.images, verbose=0)
+    accuracy = metrics.score(test.labels, probabilities, bench.params.evaluate)["accuracy"]
     print(f"{name}, seed {seed}: {seconds:.1f} s, accuracy {accuracy:.4f}")
     return seconds, accuracy

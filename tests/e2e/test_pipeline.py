@@ -12,8 +12,9 @@ import psutil
 import pytest
 from conftest import run, set_param
 
-from digits import artifacts, mnist, params
-from digits.paths import Project
+from digits.core import files, params
+from digits.core.project import Project
+from digits.data import mnist
 from digits.recogniser import Recogniser
 
 pytestmark = pytest.mark.timeout(400)
@@ -41,7 +42,7 @@ def hashes(project: Project) -> dict[str, str]:
     """Everything that git sees of the results."""
     paths = [project.root / "dvc.lock", *sorted(project.reports.rglob("*"))]
     paths = [f for f in paths if f.is_file() and f != project.index_page]
-    return {project.relative(f): artifacts.sha256(f) for f in paths}
+    return {project.relative(f): files.sha256(f) for f in paths}
 
 
 def test_a_first_run_a_second_and_a_changed_parameter(
@@ -51,13 +52,13 @@ def test_a_first_run_a_second_and_a_changed_parameter(
     first = digits(small_project, "run")
     assert first.returncode == 0, first.stdout + first.stderr
     assert set(ran(first).values()) == {"ran"}
-    metrics = artifacts.read_json(small_project.metrics)["test"]
+    metrics = files.read_json(small_project.metrics)["test"]
     assert metrics["n"] == 397
     assert metrics["accuracy"] > 0.5
     assert f"accuracy         {metrics['accuracy']:.4f}" in first.stdout
     assert small_project.index_page.is_file()
-    assert artifacts.read_json(small_project.validation_report)["success"] is True
-    assert set(artifacts.read_json(small_project.drift_report)["batches"]) == {"uci-digits"}
+    assert files.read_json(small_project.validation_report)["success"] is True
+    assert set(files.read_json(small_project.drift_report)["batches"]) == {"uci-digits"}
 
     second = digits(small_project, "run")
     assert second.returncode == 0
@@ -86,19 +87,19 @@ def test_invalid_data_stops_before_training(built_project: Project) -> None:
     assert "validate failed with exit code 1" in done.stderr
     assert "each digit has 5% to 10% of train and of test" in done.stderr
     assert "preprocess" not in ran(done)
-    assert artifacts.read_json(built_project.validation_report)["success"] is False
+    assert files.read_json(built_project.validation_report)["success"] is False
 
 
 def test_a_flipped_byte_stops_the_run_and_fetch_cures_it(built_project: Project) -> None:
     path = built_project.mnist / "train-images-idx3-ubyte"
-    sound = artifacts.sha256(path)
+    sound = files.sha256(path)
     damaged = bytearray(path.read_bytes())
     damaged[5000] ^= 1
     path.write_bytes(damaged)
 
     done = digits(built_project, "run")
     assert done.returncode == 2
-    for told in (path.name, sound, artifacts.sha256(path), "digits fetch"):
+    for told in (path.name, sound, files.sha256(path), "digits fetch"):
         assert told in done.stderr
 
     by_hand = run("dvc", "repro", cwd=built_project.root, check=False)
@@ -107,7 +108,7 @@ def test_a_flipped_byte_stops_the_run_and_fetch_cures_it(built_project: Project)
 
     cured = digits(built_project, "fetch")
     assert cured.returncode == 0, cured.stderr
-    assert artifacts.sha256(path) == sound
+    assert files.sha256(path) == sound
     after = digits(built_project, "run")
     assert after.returncode == 0, after.stdout + after.stderr
     assert ran(after).get("train", "unchanged") == "unchanged"
@@ -153,7 +154,7 @@ def test_ctrl_c_ends_all_and_says_so(built_project: Project) -> None:
 
 
 def test_a_second_run_says_who_holds_the_lock(built_project: Project) -> None:
-    from digits import locking
+    from digits.core import locking
 
     set_param(built_project, "evaluate", "gallery", 7)
     with locking.exclusive(built_project.state / "run.lock", "the first run"):

@@ -14,8 +14,9 @@ import httpx
 import psutil
 import yaml
 
-from digits import artifacts, services
-from digits.paths import Project
+from digits.core import files
+from digits.core.project import Project
+from flows import services
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -55,7 +56,7 @@ def pids(project: Project) -> dict[str, int]:
     """Service → pid, as recorded."""
     if not services.state_file(project).exists():
         return {}
-    recorded = artifacts.read_json(services.state_file(project))
+    recorded = files.read_json(services.state_file(project))
     return {name: recorded[name] for name in ("server", "worker") if name in recorded}
 
 

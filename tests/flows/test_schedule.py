@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from serving import ask, edit_deployment, free_port, server, serving
 
-from digits.paths import Project
+from digits.core.project import Project
 
 pytestmark = pytest.mark.timeout(300)
 _PATIENCE = 120.0  # s

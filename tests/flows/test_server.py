@@ -10,8 +10,9 @@ import psutil
 import pytest
 from serving import ask, edit_deployment, free_port, pids, server, serving
 
-from digits import artifacts, lifetime, services
-from digits.paths import Project
+from digits.core import files, lifetime
+from digits.core.project import Project
+from flows import services
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -81,7 +82,7 @@ def test_stop_spares_a_stranger_with_an_old_pid(project: Project) -> None:
     try:
         recorded = {"server": stranger.pid, "url": "http://127.0.0.1:1"}
         commands = {"server": [sys.executable, "-m", "prefect", "server", "start"]}
-        artifacts.write_json(services.state_file(project), {**recorded, "commands": commands})
+        files.write_json(services.state_file(project), {**recorded, "commands": commands})
         assert services.running(project) is None
         assert "Nothing is running" in server(project, "stop").stdout
         assert stranger.poll() is None

@@ -5,10 +5,12 @@ import pytest
 from conftest import REPOSITORY, STILL, run
 
 import digits
-from digits import artifacts, augmentation, exports, models, params
-from digits.errors import DataError, ParameterError, RegistryError
-from digits.params import Recipe
-from digits.paths import Project
+from digits.core import files, params
+from digits.core.errors import DataError, ParameterError, RegistryError
+from digits.core.params import Recipe
+from digits.core.project import Project
+from digits.models import exports, networks
+from digits.training import augmentation
 
 SIZES = {"cnn": 225_034, "dense": 266_610, "keras_example": 34_826}
 
@@ -21,8 +23,8 @@ def recogniser(_built_template: object) -> "digits.Recogniser":
 @pytest.fixture(scope="module")
 def val(_built_template: object) -> tuple[np.ndarray, np.ndarray]:
     splits = Project(_built_template).splits  # type: ignore[arg-type]
-    images = np.array(artifacts.read_array(splits / "val-images.npy"))
-    return images, np.array(artifacts.read_array(splits / "val-labels.npy"))
+    images = np.array(files.read_array(splits / "val-images.npy"))
+    return images, np.array(files.read_array(splits / "val-labels.npy"))
 
 
 def test_probabilities_sum_to_one_and_most_digits_are_right(
@@ -78,9 +80,9 @@ def test_altered_weights_are_not_opened(built_project: Project, name: str) -> No
 def test_a_registered_file_that_is_no_network_is_told_in_a_line(built_project: Project) -> None:
     path = built_project.models / "digits.onnx"
     path.write_bytes(b"no network")
-    card = artifacts.read_json(built_project.model_card)
-    card["weights"]["models/digits.onnx"] = artifacts.sha256(path)
-    artifacts.write_json(built_project.model_card, card)
+    card = files.read_json(built_project.model_card)
+    card["weights"]["models/digits.onnx"] = files.sha256(path)
+    files.write_json(built_project.model_card, card)
     with pytest.raises(RegistryError, match="not a network that ONNX Runtime can run"):
         digits.Recogniser.load(built_project.root)
 
@@ -97,7 +99,7 @@ def test_all_formats_agree(
     built_project: Project, recogniser: "digits.Recogniser", val: tuple[np.ndarray, np.ndarray]
 ) -> None:
     project = built_project
-    card = artifacts.read_json(project.model_card)
+    card = files.read_json(project.model_card)
     recipe = Recipe.model_validate(card["recipe"])
     scale = (card["scale"]["mean"], card["scale"]["std"])
     images, _ = val
@@ -112,16 +114,16 @@ def test_all_formats_agree(
 
 
 def test_weights_of_another_network_are_told_in_a_line(built_project: Project) -> None:
-    card = artifacts.read_json(built_project.model_card)
+    card = files.read_json(built_project.model_card)
     recipe = Recipe.model_validate(card["recipe"] | {"widths": [8, 16, 32, 33]})
     with pytest.raises(RegistryError, match="doesn't fit network 'allconv_fine'"):
         exports.Keras(built_project.models / "digits.weights.h5", recipe, (0.1, 0.3))
 
 
 def test_a_card_cannot_point_outside(built_project: Project) -> None:
-    card = artifacts.read_json(built_project.model_card)
+    card = files.read_json(built_project.model_card)
     card["weights"] = {"../../etc/passwd": "0" * 64}
-    artifacts.write_json(built_project.model_card, card)
+    files.write_json(built_project.model_card, card)
     with pytest.raises(RegistryError, match="lies outside"):
         digits.Recogniser.load(built_project.root)
 
@@ -171,11 +173,11 @@ def test_paper_and_contrast_change_no_mind(
 def test_a_network_that_cannot_be_built_is_named(changes: dict[str, object], told: str) -> None:
     recipe = params.load(REPOSITORY / "params.yaml").recipe
     with pytest.raises(ParameterError, match=told):
-        models.build(recipe.model_copy(update=changes), 0.1, 0.3)
+        networks.build(recipe.model_copy(update=changes), 0.1, 0.3)
 
 
 def test_the_zoo_has_the_sizes_that_are_published() -> None:
     zoo = params.load(REPOSITORY / "params.yaml").models
-    sizes = {name: models.build(zoo[name], 0.13, 0.3).count_params() for name in SIZES}
+    sizes = {name: networks.build(zoo[name], 0.13, 0.3).count_params() for name in SIZES}
     assert sizes == SIZES
-    assert models.build(zoo["tiny"], 0.13, 0.3).count_params() < 3000
+    assert networks.build(zoo["tiny"], 0.13, 0.3).count_params() < 3000

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import run, set_param
 
-from digits import artifacts, mnist
-from digits.paths import Project
+from digits.core import files
+from digits.core.project import Project
+from digits.data import mnist
 
 
 def stage(project: Project, name: str) -> "subprocess.CompletedProcess[str]":
@@ -15,8 +16,8 @@ def stage(project: Project, name: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_ingest_keeps_every_image_and_says_where_it_comes_from(built_project: Project) -> None:
-    index = artifacts.read_table(built_project.ingested / "index.parquet")
-    images = artifacts.read_array(built_project.ingested / "images.npy")
+    index = files.read_table(built_project.ingested / "index.parquet")
+    images = files.read_array(built_project.ingested / "images.npy")
     assert images.shape == (1400 + 397 + 120, 28, 28)
     assert index["split"].value_counts().to_dict() == {
         "train": 1400,
@@ -51,8 +52,8 @@ def test_ingest_refuses_a_file_that_is_not_the_pinned_one(small_project: Project
     ],
 )
 def test_validate_names_what_is_wrong(built_project: Project, harm: str, told: str) -> None:
-    index = artifacts.read_table(built_project.ingested / "index.parquet")
-    images = np.array(artifacts.read_array(built_project.ingested / "images.npy"))
+    index = files.read_table(built_project.ingested / "index.parquet")
+    images = np.array(files.read_array(built_project.ingested / "images.npy"))
     if harm == "labels":
         index.loc[:2, "label"] = 11
     elif harm == "blank":
@@ -64,12 +65,12 @@ def test_validate_names_what_is_wrong(built_project: Project, harm: str, told: s
         index.loc[:4, "sha256"] = index.loc[index["split"].eq("test"), "sha256"].to_numpy()[:5]
     else:
         index.loc[0, "split"] = "handwriting"
-    artifacts.write_table(built_project.ingested / "index.parquet", index)
-    artifacts.write_array(built_project.ingested / "images.npy", images)
+    files.write_table(built_project.ingested / "index.parquet", index)
+    files.write_array(built_project.ingested / "images.npy", images)
     done = stage(built_project, "validate")
     assert done.returncode == 1
     assert told in done.stderr
-    assert artifacts.read_json(built_project.validation_report)["success"] is False
+    assert files.read_json(built_project.validation_report)["success"] is False
 
 
 def test_validation_report_depends_on_the_data_alone(built_project: Project) -> None:
@@ -81,7 +82,7 @@ def test_validation_report_depends_on_the_data_alone(built_project: Project) -> 
 
 def test_preprocess_parts_the_images_without_a_copy_in_two_splits(built_project: Project) -> None:
     splits = {
-        name: artifacts.read_array(built_project.splits / f"{name}-images.npy")
+        name: files.read_array(built_project.splits / f"{name}-images.npy")
         for name in ("train", "val", "test")
     }
     assert len(splits["val"]) >= 200
@@ -90,18 +91,18 @@ def test_preprocess_parts_the_images_without_a_copy_in_two_splits(built_project:
     assert not seen["train"] & seen["val"]
     assert not seen["train"] & seen["test"]
     assert not seen["val"] & seen["test"]
-    labels = artifacts.read_array(built_project.splits / "val-labels.npy")
+    labels = files.read_array(built_project.splits / "val-labels.npy")
     assert set(labels) == set(range(10))
 
 
 def test_preprocess_adds_a_labelled_batch_to_train(built_project: Project) -> None:
     def train() -> np.ndarray:
-        return np.array(artifacts.read_array(built_project.splits / "train-images.npy"))
+        return np.array(files.read_array(built_project.splits / "train-images.npy"))
 
-    index = artifacts.read_table(built_project.ingested / "index.parquet")
+    index = files.read_table(built_project.ingested / "index.parquet")
     before = len(train())
     index.loc[index["batch"].eq("uci-digits"), "sha256"] = [f"{i:064x}" for i in range(120)]
-    artifacts.write_table(built_project.ingested / "index.parquet", index)
+    files.write_table(built_project.ingested / "index.parquet", index)
     set_param(built_project, "preprocess", "train_batches", ["uci-digits"])
     assert stage(built_project, "preprocess").returncode == 0
     assert len(train()) == before + 120
@@ -116,9 +117,9 @@ def test_preprocess_refuses_a_batch_that_does_not_exist(built_project: Project) 
 
 def test_train_pins_its_weights_and_evaluate_refuses_others(built_project: Project) -> None:
     weights = built_project.models / "digits.weights.h5"
-    card = artifacts.read_json(built_project.model_card)
+    card = files.read_json(built_project.model_card)
     paths = sorted(built_project.models.iterdir())
-    assert card["weights"] == {f"models/{path.name}": artifacts.sha256(path) for path in paths}
+    assert card["weights"] == {f"models/{path.name}": files.sha256(path) for path in paths}
     assert {path.suffix for path in paths} == {".h5", ".onnx", ".tflite"}
     weights.write_bytes(weights.read_bytes() + b"\x00")
     done = stage(built_project, "evaluate")
@@ -138,7 +139,7 @@ def test_metrics_are_those_of_the_predictions(built_project: Project) -> None:
     import pandas as pd
 
     table = pd.read_csv(built_project.evaluated / "predictions.csv")
-    test = artifacts.read_json(built_project.metrics)["test"]
+    test = files.read_json(built_project.metrics)["test"]
     right = int((table["actual"] == table["predicted"]).sum())
     assert test["accuracy"] == pytest.approx(right / 397, abs=1e-6)
     assert test["errors"] == 397 - right
@@ -150,7 +151,7 @@ def test_metrics_are_those_of_the_predictions(built_project: Project) -> None:
 
 
 def test_drift_report_has_a_verdict_on_the_batch(built_project: Project) -> None:
-    (batch,) = artifacts.read_json(built_project.drift_report)["batches"].values()
+    (batch,) = files.read_json(built_project.drift_report)["batches"].values()
     assert batch["n"] == 120
     assert 0 <= batch["p_value"] <= 1
     assert {"ink", "slant", "noise", "doubt", "embedding 1", "digit"} <= set(batch["tests"])

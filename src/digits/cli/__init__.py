@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from digits.errors import DigitsError
+from digits.core.errors import DigitsError
 
 # command → (module, what it does). The text stands here so that `digits --help` imports nothing.
 COMMANDS = {

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from digits import lifetime
+from digits.core import lifetime
 
 _FEW = 50  # steps below which a bar would only flicker
 

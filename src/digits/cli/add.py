@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from digits.cli import _terminal
-from digits.errors import Verdict
-from digits.paths import Project
+from digits.core.errors import Verdict
+from digits.core.project import Project
 
 if TYPE_CHECKING:
-    from digits.intake import Intake
+    from digits.intake.intake import Intake
 
 _SHOWN = 5  # refused pictures that are named
 
@@ -46,7 +46,7 @@ def command(
     A batch that is in data/ is never overwritten.
     """
     _terminal.silence_libraries()
-    from digits import intake
+    from digits.intake import intake
 
     project = Project.find()
     with _terminal.progress("reading", None) as on_done:
@@ -97,8 +97,8 @@ def _next(done: "Intake") -> str:
 
 
 def _reason(done: "Intake") -> str:
-    from digits import expectations
     from digits.cli.drift import headline
+    from digits.validation import expectations
 
     broken = [check for check in done.validation["expectations"] if not check["success"]]
     if broken:

@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from digits import artifacts, comparison, params
-from digits.comparison import Change, Comparison, Row
-from digits.errors import Verdict
-from digits.paths import Project
+from digits.core import files, params
+from digits.core.errors import Verdict
+from digits.core.project import Project
+from digits.versioning import comparison
+from digits.versioning.comparison import Change, Comparison, Row
 
 MARKER = "<!-- digits-compare -->"  # by which a workflow finds the one comment it keeps up to date
 _ROWS = 40  # of any one list; a comment may have 65,536 characters
@@ -58,7 +59,7 @@ def command(
     result = comparison.compare(project, revision, tolerance)
     to_stdout = str(markdown) == "-"
     if markdown and not to_stdout:
-        artifacts.write_text(markdown, render(result, links))
+        files.write_text(markdown, render(result, links))
     if as_json:
         click.echo(json.dumps(asdict(result), indent=2))
     elif to_stdout:

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from digits.cli import _terminal
-from digits.errors import Verdict
-from digits.paths import Project
+from digits.core.errors import Verdict
+from digits.core.project import Project
 
 if TYPE_CHECKING:
-    from digits.drift import DriftResult
+    from digits.drift.detector import DriftResult
 
 
 @click.command("drift")
@@ -34,8 +34,8 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
     kept. The workspace's model and its reference window are compared with.
     """
     _terminal.silence_libraries()
-    from digits import intake
-    from digits.drift import DriftDetector
+    from digits.drift.detector import DriftDetector
+    from digits.intake import intake
 
     project = Project.find()
     detector = DriftDetector.load(project.root)

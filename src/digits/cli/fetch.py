@@ -14,9 +14,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from digits.downloads import Progress
-from digits.fetch import fetch
-from digits.paths import Project
+from digits.core.project import Project
+from digits.fetch.downloads import Progress
+from digits.fetch.fetch import fetch
 
 
 @click.command("fetch")

@@ -7,9 +7,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from digits import registry
-from digits.errors import RegistryError, Verdict
-from digits.paths import Project
+from digits.core.errors import RegistryError, Verdict
+from digits.core.project import Project
+from digits.versioning import registry
 
 _SHORT = 12  # hex digits of a SHA-256 that are shown
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -2,8 +2,8 @@
 
 import click
 
-from digits import notebook
-from digits.paths import Project
+from digits.core.project import Project
+from digits.reports import notebook
 
 
 @click.command("notebook")

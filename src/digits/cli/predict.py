@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from digits import glyphs, pictures, registry
 from digits.cli import _terminal
-from digits.errors import DigitsError, PictureError, RegistryError
-from digits.paths import Project
+from digits.core.errors import DigitsError, PictureError, RegistryError
+from digits.core.project import Project
+from digits.images import glyphs
+from digits.intake import readers
+from digits.versioning import registry
 
 if TYPE_CHECKING:
     from digits.recogniser import Recogniser
@@ -56,7 +58,7 @@ def _files(path: Path) -> list[tuple[Path, str]]:
     """Picture files, each with what is wrong with it already."""
     if not path.exists():
         return [(path, "no such file or folder")]
-    return [(file, "") for file in pictures.find(path)] or [(path, "no pictures in this folder")]
+    return [(file, "") for file in readers.find(path)] or [(path, "no pictures in this folder")]
 
 
 def _load(project: Project, version: str | None) -> "Recogniser":
@@ -110,7 +112,7 @@ def _glyph(file: Path, problem: str) -> glyphs.Glyph | str:
     if problem:
         return problem
     try:
-        return glyphs.read(pictures.read_bytes(file), file.name)
+        return glyphs.read(readers.read_bytes(file), file.name)
     except PictureError as exc:
         return str(exc).removeprefix(f"{file.name}: ")
 

@@ -5,9 +5,10 @@ import webbrowser
 
 import click
 
-from digits import artifacts, readme
-from digits.errors import DataError, Verdict
-from digits.paths import Project
+from digits.core import files
+from digits.core.errors import DataError, Verdict
+from digits.core.project import Project
+from digits.reports import readme
 
 
 @click.command("report")
@@ -42,9 +43,9 @@ def command(update: bool, check: bool, show: bool, as_json: bool) -> None:
 
 
 def _write_page(project: Project) -> str:
-    from digits import page  # Jinja and Matplotlib: not needed to check the README
+    from digits.reports import page  # Jinja and Matplotlib: not needed to check the README
 
-    artifacts.write_text(project.index_page, page.build(project))
+    files.write_text(project.index_page, page.build(project))
     return project.relative(project.index_page)
 
 
@@ -56,7 +57,7 @@ def _check(project: Project) -> bool:
 def _update(project: Project) -> bool:
     text, fresh = _readme(project)
     if text != fresh:
-        artifacts.write_text(project.root / "README.md", fresh)
+        files.write_text(project.root / "README.md", fresh)
     return text != fresh
 
 
@@ -67,8 +68,8 @@ def _readme(project: Project) -> tuple[str, str]:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError) as exc:
         raise DataError(f"{path}: not a readable text file ({exc})") from exc
-    metrics = artifacts.read_json(project.metrics)
-    card = artifacts.read_json(project.model_card)
+    metrics = files.read_json(project.metrics)
+    card = files.read_json(project.model_card)
     return text, readme.replace(text, readme.results_table(metrics, card))
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from digits import params, processes, services, summary
-from digits.paths import Project
+from digits.core import params, processes
+from digits.core.project import Project
+from flows import services, summary
 
 
 @click.command()

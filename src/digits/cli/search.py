@@ -10,26 +10,18 @@ from typing import Any
 
 import click
 
-from digits import (
-    artifacts,
-    locking,
-    objective,
-    params,
-    recipes,
-    space,
-    splits,
-    training,
-)
-from digits import (
-    search as search_study,
-)
 from digits.cli import _terminal
-from digits.errors import DataError, ParameterError
-from digits.objective import Objective, Watch
-from digits.params import Recipe, Search
-from digits.paths import Project
-from digits.search import FOUND, START, Study, Trial
-from digits.splits import Split
+from digits.core import files, locking, params
+from digits.core.errors import DataError, ParameterError
+from digits.core.params import Recipe, Search
+from digits.core.project import Project
+from digits.data import dataset
+from digits.data.dataset import Split
+from digits.search import objective, params_file, space
+from digits.search import study as search_study
+from digits.search.objective import Objective, Watch
+from digits.search.study import FOUND, START, Study, Trial
+from digits.training import loop
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -123,9 +115,9 @@ def _interruptible(learn: Objective, interrupted: Callable[[], bool]) -> Objecti
 def _open(project: Project, budget: Search, start: Recipe) -> tuple[Study, Objective, int]:
     """The search's trials so far, what each does, and from how many images."""
     _terminal.silence_libraries()
-    training.keep_memory()
+    loop.keep_memory()
     data, val = (Split.read(project.splits, name) for name in ("train", "val"))
-    scale = splits.read_scale(project.splits)
+    scale = dataset.read_scale(project.splits)
     data = objective.some(data, budget.train_count, budget.seed)
     name = objective.fingerprint(budget, start, data, val, scale)
     study = Study(project.search / "trials.log", name, budget, start)
@@ -175,10 +167,10 @@ def _write(project: Project, study: Study, found: Trial, images: int, dry_run: b
     """reports/search.json and, unless it's a dry run, the recipe in params.yaml."""
     # newlines stay what they are
     text = project.params.read_bytes().decode()
-    changed = recipes.put(text, FOUND, space.recipe(study.start, found.params), START)
-    artifacts.write_json(project.search_report, search_study.report(study, images))
+    changed = params_file.put(text, FOUND, space.recipe(study.start, found.params), START)
+    files.write_json(project.search_report, search_study.report(study, images))
     if changed != text and not dry_run:
-        artifacts.write_text(project.params, changed)
+        files.write_text(project.params, changed)
 
 
 def _tell(study: Study, found: Trial, dry_run: bool, say: Callable[[str], None]) -> None:

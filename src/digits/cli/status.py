@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from digits import status
-from digits.paths import Project
-from digits.status import Run, Status
+from digits.core.project import Project
+from flows import status
+from flows.status import Run, Status
 
 _REASONS = 3  # changes of a stage that are named; --json has all
 

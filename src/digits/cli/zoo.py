@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from digits import artifacts, locking, params
 from digits.cli import _terminal
-from digits.paths import Project
+from digits.core import files, locking, params
+from digits.core.project import Project
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,11 +49,12 @@ def command(names: tuple[str, ...], seeds: int | None, minutes: float, as_json: 
     project = Project.find()
     _terminal.silence_libraries()
     parameters = params.load(project.params)
-    from digits import training, zoo
+    from digits.training import loop
+    from digits.zoo import benchmark
 
     with locking.exclusive(project.zoo / "lock", "'digits zoo'"):
-        training.keep_memory()
-        document = zoo.compare(project, parameters, names, seeds, minutes, _say)
+        loop.keep_memory()
+        document = benchmark.compare(project, parameters, names, seeds, minutes, _say)
         _write(project, document)
     if as_json:
         click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
@@ -66,34 +67,34 @@ def _say(line: str) -> None:
 
 
 def _write(project: Project, document: Mapping[str, Any]) -> None:
-    from digits import exhibits  # Matplotlib: not needed for a wrong name
+    from digits.zoo import report  # Matplotlib: not needed for a wrong name
 
-    plots = exhibits.plots(document)
-    with artifacts.replacing_folder(project.zoo_plots) as folder:
+    plots = report.plots(document)
+    with files.replacing_folder(project.zoo_plots) as folder:
         for name, png in plots.items():
             (folder / f"{name}.png").write_bytes(png)
     if not plots:
         shutil.rmtree(project.zoo_plots)
-    artifacts.write_json(project.zoo_report, document)
-    artifacts.write_text(project.zoo_page, exhibits.page(document, plots))
+    files.write_json(project.zoo_report, document)
+    files.write_text(project.zoo_page, report.page(document, plots))
 
 
 def _show(project: Project, document: Mapping[str, Any]) -> None:
-    from digits import exhibits
+    from digits.zoo import report
 
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDE
-    rows = _fitting(exhibits.table(document), console.width)
+    rows = _fitting(report.table(document), console.width)
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in rows:
-        justify: Literal["left", "right"] = "left" if column in exhibits.WORDS else "right"
+        justify: Literal["left", "right"] = "left" if column in report.WORDS else "right"
         table.add_column(str(column), justify=justify, no_wrap=True)
     for cells in rows.to_numpy():
         table.add_row(*cells)
     console.print(table)
     console.print("\nsorted by mean validation accuracy; nothing is chosen by the test set")
-    for note in exhibits.notes(document):
+    for note in report.notes(document):
         console.print(note, soft_wrap=True)
     console.print(f"{project.relative(project.zoo_page)} written")
 

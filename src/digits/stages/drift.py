@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from digits import artifacts
-from digits import drift as detection
-from digits.params import Params
-from digits.paths import Project
+from digits.core import files
+from digits.core.params import Params
+from digits.core.project import Project
+from digits.core.stage import main
+from digits.data.dataset import Split
+from digits.drift import detector as detection
 from digits.recogniser import Recogniser
-from digits.splits import Split
-from digits.stages._stage import main
 
 
 def drift(project: Project, params: Params) -> None:
@@ -19,10 +19,10 @@ def drift(project: Project, params: Params) -> None:
     reference = detection.window(
         recogniser, val.images, val.labels, params.drift, params.ingest.ink_level
     )
-    artifacts.write_table(project.reference / detection.REFERENCE, reference)
+    files.write_table(project.reference / detection.REFERENCE, reference)
     detector = detection.DriftDetector(recogniser, reference, params.drift, params.ingest.ink_level)
-    index = artifacts.read_table(project.ingested / "index.parquet")
-    images = artifacts.read_array(project.ingested / "images.npy")
+    index = files.read_table(project.ingested / "index.parquet")
+    images = files.read_array(project.ingested / "images.npy")
     batches = {}
     for name, rows in index[index["split"].eq("handwriting")].groupby("batch"):
         page = project.html / "drift" / f"{name}.html"
@@ -30,9 +30,7 @@ def drift(project: Project, params: Params) -> None:
         batches[name] = result.as_dict()
         found = [feature for feature, test in result.tests.items() if test["drift"]]
         print(f"{name}: " + (f"drift in {', '.join(found)}" if found else "no drift"))
-    artifacts.write_json(
-        project.drift_report, {"batches": batches, "reference": {"n": len(reference)}}
-    )
+    files.write_json(project.drift_report, {"batches": batches, "reference": {"n": len(reference)}})
 
 
 def _labels(rows: pd.DataFrame) -> np.ndarray | None:

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from digits import artifacts, corruptions, curves, evaluation, exports, plots, weights
-from digits.params import Evaluate, Params, Recipe
-from digits.paths import Project
+from digits.core import files
+from digits.core.params import Evaluate, Params, Recipe
+from digits.core.project import Project
+from digits.core.stage import main
+from digits.data.dataset import Split
+from digits.evaluation import corruptions, metrics
+from digits.models import exports, weights
+from digits.plots import results as result_plots
 from digits.recogniser import Recogniser
-from digits.splits import Split
-from digits.stages._stage import main
+from digits.training import curves
 
 _AT_A_TIME = 2  # corruptions; more would hold more pictures in memory than a small machine has
 
@@ -23,15 +27,15 @@ _AT_A_TIME = 2  # corruptions; more would hold more pictures in memory than a sm
 def evaluate(project: Project, params: Params) -> None:
     """Score the model on val and test, and draw what a reviewer wants to see."""
     recogniser = Recogniser.load(project.root)
-    card = artifacts.read_json(project.model_card)
+    card = files.read_json(project.model_card)
     scores = {}
     for split in ("val", "test"):
         data = Split.read(project.splits, split)
         images, labels = data.images, data.labels
         probabilities = recogniser.predict(images)
-        scores[split] = evaluation.score(labels, probabilities, params.evaluate)
-    wrong = evaluation.mistakes(labels, probabilities)
-    doubted = evaluation.without(
+        scores[split] = metrics.score(labels, probabilities, params.evaluate)
+    wrong = metrics.mistakes(labels, probabilities)
+    doubted = metrics.without(
         params.evaluate.doubted_labels, labels, probabilities, params.evaluate
     )
     report = {
@@ -40,11 +44,9 @@ def evaluate(project: Project, params: Params) -> None:
         "corrupted": _corrupted(recogniser, images, labels, params.evaluate.corruption_seed),
         "exports": _exports(project, card, images, probabilities),
     }
-    artifacts.write_json(project.metrics, report)
-    artifacts.write_table(project.mistakes, wrong)
-    artifacts.write_table(
-        project.evaluated / "predictions.csv", _predictions(labels, probabilities)
-    )
+    files.write_json(project.metrics, report)
+    files.write_table(project.mistakes, wrong)
+    files.write_table(project.evaluated / "predictions.csv", _predictions(labels, probabilities))
     _draw(project, params.evaluate, scores["test"], card, (images, labels, probabilities, wrong))
     print(
         f"test: {scores['test']['errors']} of {scores['test']['n']:,} misread, "
@@ -114,17 +116,17 @@ def _draw(
     wrong = wrong.sort_values("confidence", ascending=False, kind="stable")
     correct = probabilities.argmax(axis=1) == labels
     pictures = {
-        "confusion": plots.confusion(score["confusion"]),
-        "per_digit": plots.per_digit(score["per_digit"]),
-        "mistakes": plots.mistakes(
+        "confusion": result_plots.confusion(score["confusion"]),
+        "per_digit": result_plots.per_digit(score["per_digit"]),
+        "mistakes": result_plots.mistakes(
             images[wrong["index"].to_numpy()], wrong.to_dict("records"), params.gallery
         ),
-        "calibration": plots.calibration(
+        "calibration": result_plots.calibration(
             probabilities.max(axis=1), correct, params.calibration_bins
         ),
-        "curves": plots.curves(curves.read(project.training_curves), card["best_epoch"]),
+        "curves": result_plots.curves(curves.read(project.training_curves), card["best_epoch"]),
     }
-    with artifacts.replacing_folder(project.plots) as folder:
+    with files.replacing_folder(project.plots) as folder:
         for name, png in pictures.items():
             (folder / f"{name}.png").write_bytes(png)
 

@@ -1,10 +1,11 @@
 """Raw files → build/ingested: images.npy (memory-mappable) and index.parquet."""
 
-from digits import artifacts, ingestion, mnist
-from digits.errors import DataError
-from digits.params import Params
-from digits.paths import Project
-from digits.stages._stage import main
+from digits.core import files
+from digits.core.errors import DataError
+from digits.core.params import Params
+from digits.core.project import Project
+from digits.core.stage import main
+from digits.data import ingestion, mnist
 
 
 def ingest(project: Project, params: Params) -> None:
@@ -13,8 +14,8 @@ def ingest(project: Project, params: Params) -> None:
     if damaged:
         raise DataError("\n".join(damaged))
     ingested = ingestion.ingest(project.mnist, project.handwriting, params.ingest)
-    artifacts.write_array(project.ingested / "images.npy", ingested.images)
-    artifacts.write_table(project.ingested / "index.parquet", ingested.index)
+    files.write_array(project.ingested / "images.npy", ingested.images)
+    files.write_table(project.ingested / "index.parquet", ingested.index)
     for (split, batch), rows in ingested.index.groupby(["split", "batch"], sort=False):
         print(f"{split}/{batch}: {len(rows):,} images, {rows['label'].notna().mean():.0%} labelled")
 

@@ -3,37 +3,40 @@
 import shutil
 from typing import Any
 
-from digits import artifacts, curves, exports, models, provenance, splits, training, weights
-from digits.checkpoints import Checkpoint
-from digits.params import Params
-from digits.paths import Project
-from digits.splits import Split
-from digits.stages._stage import main
-from digits.training import Trained
+from digits.core import files
+from digits.core.params import Params
+from digits.core.project import Project
+from digits.core.stage import main
+from digits.data import dataset
+from digits.data.dataset import Split
+from digits.models import exports, networks, weights
+from digits.training import curves, fingerprint, loop
+from digits.training.checkpoints import Checkpoint
+from digits.training.loop import Trained
 
 _SPLITS = ("train", "val")
 
 
 def train(project: Project, params: Params) -> None:
     """Train; write the network in three formats and a card that pins the SHA-256 of each."""
-    training.keep_memory()
+    loop.keep_memory()
     data, val = (Split.read(project.splits, name) for name in _SPLITS)
-    scale = splits.read_scale(project.splits)
+    scale = dataset.read_scale(project.splits)
     members = _members(project, params, data, val, scale)
-    network = models.joined([member.model for member in members], params.recipe.views)
-    with artifacts.replacing_folder(project.models) as folder:
+    network = networks.joined([member.model for member in members], params.recipe.views)
+    with files.replacing_folder(project.models) as folder:
         network.save_weights(folder / weights.KERAS)
         exports.write(network, folder / weights.ONNX, folder / weights.LITERT)
     figures = {
-        "train": _rounded(training.score(network, Split(data.images[:5000], data.labels[:5000]))),
-        "val": _rounded(training.score(network, val)),
+        "train": _rounded(loop.score(network, Split(data.images[:5000], data.labels[:5000]))),
+        "val": _rounded(loop.score(network, val)),
     }
     card = _card(params, members, network.count_params(), figures)
     card["scale"] = dict(zip(("mean", "std"), scale, strict=True))
     card["weights"] = {
-        project.relative(path): artifacts.sha256(path) for path in sorted(project.models.iterdir())
+        project.relative(path): files.sha256(path) for path in sorted(project.models.iterdir())
     }
-    artifacts.write_json(project.model_card, card)
+    files.write_json(project.model_card, card)
     shutil.rmtree(project.checkpoints, ignore_errors=True)  # nothing is left to go on with
 
 
@@ -44,19 +47,19 @@ def _members(
     recipe = params.recipe
     pretrained = weights.pretrained(project.root, recipe)
     seed = params.train.seed
-    depends_on = provenance.fingerprint(recipe, seed, splits.digest(project.splits, _SPLITS))
+    depends_on = fingerprint.fingerprint(recipe, seed, dataset.digest(project.splits, _SPLITS))
     folder = project.checkpoints / depends_on
     members = []
     for member in range(1, recipe.members + 1):
         if recipe.members > 1:
             print(f"member {member} of {recipe.members}")
         members.append(
-            training.train(
+            loop.train(
                 data,
                 val,
                 scale,
                 recipe,
-                seed=training.member_seed(seed, member),
+                seed=loop.member_seed(seed, member),
                 checkpoint=Checkpoint(folder / f"{member}.npz"),
                 pretrained=pretrained,
             )
@@ -78,7 +81,7 @@ def _card(
         "members": [_rounded(_best(member)) for member in members],
         **figures,
         "gap": round(figures["train"]["accuracy"] - figures["val"]["accuracy"], 6),
-        "built_with": provenance.versions(),
+        "built_with": fingerprint.versions(),
     }
 
 

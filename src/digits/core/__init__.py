@@ -1,0 +1,1 @@
+"""What everything stands on: parameters, places, files, processes, locks, errors."""

@@ -1,0 +1,63 @@
+"""The files that the preprocess stage makes: images and labels of each split, and their scale."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from digits.core import files
+
+NAMES = ("train", "val", "test")
+_ARRAYS = ("images", "labels")
+_SCALE = "scale.json"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 `(n, 28, 28)` and their labels uint8 `(n,)`."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def read(cls, folder: Path, name: str) -> "Split":
+        """A split, memory-mapped.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        return cls(*map(files.read_array, _files(folder, name)))
+
+    def write(self, folder: Path, name: str) -> None:
+        """Write it where `read` looks for it."""
+        for path, array in zip(_files(folder, name), (self.images, self.labels), strict=True):
+            files.write_array(path, array)
+
+
+def read_scale(folder: Path) -> tuple[float, float]:
+    """Mean and standard deviation of the training pixels, 0–1.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    scale = files.read_json(folder / _SCALE)
+    return scale["mean"], scale["std"]
+
+
+def write_scale(folder: Path, images: np.ndarray) -> None:
+    """Measure and write the scale of training images."""
+    mean, std = (round(float(value) / 255, 6) for value in (images.mean(), images.std()))
+    files.write_json(folder / _SCALE, {"mean": mean, "std": std})
+
+
+def digest(folder: Path, names: Iterable[str]) -> str:
+    """One SHA-256 of all files of some splits and of the scale."""
+    paths = [*(path for name in names for path in _files(folder, name)), folder / _SCALE]
+    sums = " ".join(map(files.sha256, paths))
+    return hashlib.sha256(sums.encode()).hexdigest()
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return [folder / f"{name}-{array}.npy" for array in _ARRAYS]

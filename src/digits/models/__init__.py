@@ -1,0 +1,1 @@
+"""Which networks there are, and the files that hold a trained one."""

@@ -1,0 +1,170 @@
+"""A trained Keras network as files that run without Keras: ONNX and LiteRT.
+
+Both take images `(n, 28, 28)` uint8 and give embedding `(n, k)` and probabilities `(n, 10)`.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from digits.core.errors import RegistryError
+from digits.core.params import Recipe
+from digits.models import networks
+
+if TYPE_CHECKING:
+    import keras
+    import onnx
+
+_BATCH = 250
+_ROUNDING = 1e-3  # sums in another order differ by about 1e-6
+
+
+def write(model: "keras.Model", path: Path, litert: Path | None = None) -> None:
+    """Write a two-headed network; equal networks give equal bytes.
+
+    For LiteRT that holds if the process has built the same networks, as it keeps Keras' names.
+
+    Args:
+        path: of the ONNX file.
+        litert: None for ONNX alone, which takes half the time.
+    """
+    import onnx
+
+    model(np.zeros((1, *model.input.shape[1:]), np.uint8))  # Keras exports what was called once
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tf2onnx, on NumPy's future
+        model.export(str(path), format="onnx", verbose=False)
+        if litert:
+            model.export(str(litert), format="litert", verbose=False)
+    network = onnx.load(path)
+    _canonical(network.graph)
+    onnx.save(network, path)
+
+
+def _canonical(graph: "onnx.GraphProto") -> None:
+    """Order and name what is inside an ONNX graph by what it computes alone.
+
+    tf2onnx and TensorFlow number their names by what the process did before; tf2onnx puts branches
+    in the order of a set of objects, and on that depends which equal constants it merges.
+    """
+    graph.doc_string = ""
+    ends = (*graph.input, *graph.output)
+    for end in ends:
+        end.type.tensor_type.shape.dim[0].dim_param = "n"
+    nodes = _depth_first(graph)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+    found = {constant.name: constant for constant in graph.initializer}
+    del graph.initializer[:]
+    names = {end.name: end.name for end in ends} | {"": ""}
+    kept: dict[bytes, str] = {}
+    for name in (name for node in nodes for name in node.input if name in found):
+        constant = found.pop(name)
+        constant.name = ""
+        content = constant.SerializeToString(deterministic=True)
+        if content not in kept:
+            constant.name = kept[content] = f"constant_{len(kept)}"
+            graph.initializer.append(constant)
+        names[name] = kept[content]
+    for place, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{place}"
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [
+            names.setdefault(n, f"{node.name}:{i}") for i, n in enumerate(node.output)
+        ]
+
+
+def _depth_first(graph: "onnx.GraphProto") -> "list[onnx.NodeProto]":
+    """The nodes that outputs need, each after those that it reads, in the order of reading."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    ordered: dict[str, onnx.NodeProto] = {}
+    waiting = [output.name for output in reversed(graph.output)]
+    while waiting:
+        node = made_by.get(waiting[-1])
+        if node is None or node.output[0] in ordered:
+            waiting.pop()
+            continue
+        unread = [n for n in node.input if n in made_by and made_by[n].output[0] not in ordered]
+        if unread:
+            waiting.append(unread[0])
+        else:
+            ordered[node.output[0]] = node
+    return list(ordered.values())
+
+
+def compare(name: str, expected: np.ndarray, got: np.ndarray) -> dict[str, int]:
+    """How many images two formats of a network read differently.
+
+    Args:
+        name: of the format.
+        expected: probabilities `(n, 10)`.
+        got: probabilities `(n, 10)` of the same images.
+
+    Raises:
+        RegistryError: they differ by more than rounding explains.
+    """
+    difference = float(np.abs(expected - got).max()) if len(expected) else 0.0
+    differing = int((expected.argmax(axis=1) != got.argmax(axis=1)).sum())
+    if not difference <= _ROUNDING:
+        raise RegistryError(
+            f"models/: {name} gives other probabilities than ONNX, by up to {difference:.2g} "
+            f"(expected at most {_ROUNDING}), and reads {differing} of {len(expected):,} images "
+            "differently; the export is wrong, don't ship it"
+        )
+    return {"differing": differing}
+
+
+def members(path: Path, recipe: Recipe, scale: tuple[float, float]) -> "list[keras.Model]":
+    """The networks of a recipe with verified weights.
+
+    Raises:
+        RegistryError: they don't fit the network that the recipe describes.
+    """
+    found = [networks.build(recipe, *scale) for _ in range(recipe.members)]
+    try:
+        networks.joined(found, recipe.views).load_weights(path)
+    except ValueError as exc:  # Keras counts layers and compares shapes
+        raise RegistryError(
+            f"{path}: doesn't fit network '{recipe.network}' as this version of the code "
+            "builds it; check the version out that made it, or run 'dvc repro'"
+        ) from exc
+    return found
+
+
+class Keras:
+    """The Keras network behind the exports."""
+
+    def __init__(self, path: Path, recipe: Recipe, scale: tuple[float, float]) -> None:
+        """As `members`."""
+        self._model = networks.joined(members(path, recipe, scale), recipe.views)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities float32 `(n, 10)` for uint8 `(n, 28, 28)`."""
+        return np.asarray(self._model.predict(np.asarray(images), batch_size=_BATCH, verbose=0)[1])
+
+
+class LiteRT:
+    """A LiteRT file that can be asked; it exists to be compared with the other formats."""
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(str(path))
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities float32 `(n, 10)` for uint8 `(n, 28, 28)`."""
+        (signature,) = self._interpreter.get_signature_list()
+        run = self._interpreter.get_signature_runner(signature)
+        (name,) = run.get_input_details()
+        parts = []
+        for start in range(0, len(images), _BATCH):
+            outputs = run(**{name: np.asarray(images[start : start + _BATCH])})
+            parts.append(outputs[max(outputs)])  # output_0 is the embedding, output_1 this
+        return np.concatenate(parts)

@@ -1,0 +1,61 @@
+"""A model's files: their names, and that they are opened only after their SHA-256 is the card's.
+
+Git keeps the card, reports/model.json.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from digits.core import files
+from digits.core.errors import RegistryError
+
+if TYPE_CHECKING:
+    from digits.core.params import Recipe
+
+KERAS = "digits.weights.h5"  # byte-identical for equal weights, which .keras files are not
+ONNX = "digits.onnx"  # what predicts
+LITERT = "digits.tflite"  # for phones and small boards
+
+
+def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:
+    """The weights files of a model card, every one checked.
+
+    Args:
+        root: the folder that the card's paths are relative to.
+        card: `weights` maps a path to its SHA-256 as hex.
+
+    Raises:
+        RegistryError: a file is missing, lies outside `root` or has another SHA-256.
+    """
+    expected = card.get("weights") or {}
+    if not expected:
+        raise RegistryError(f"{root}: the model card names no weights; run 'dvc repro'")
+    return {name: _verify(root, name, digest) for name, digest in expected.items()}
+
+
+def pretrained(root: Path, recipe: "Recipe") -> Path | None:
+    """The checked weights that a recipe starts from; None if it starts from scratch.
+
+    Raises:
+        RegistryError: as for `verified`.
+    """
+    if not recipe.pretrained:
+        return None
+    path = recipe.pretrained.path
+    return verified(root, {"weights": {path: recipe.pretrained.sha256}})[path]
+
+
+def _verify(root: Path, name: str, digest: str) -> Path:
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise RegistryError(f"{name}: lies outside {root}; the model card isn't to be trusted")
+    if not path.is_file():
+        raise RegistryError(f"{path}: not found; run 'dvc pull' or 'dvc repro'")
+    found = files.sha256(path)
+    if found != digest:
+        raise RegistryError(
+            f"{path}: SHA-256 is {found}, registered is {digest}; not opened; "
+            "delete it and run 'dvc pull' or 'dvc repro'"
+        )
+    return path

@@ -1,0 +1,1 @@
+"""Values in, PNG bytes out. All of Matplotlib is here."""

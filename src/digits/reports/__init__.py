@@ -1,0 +1,1 @@
+"""What people read: the report page, the results in the README, the notebook."""

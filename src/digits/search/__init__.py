@@ -1,0 +1,1 @@
+"""`digits search`: a better recipe, looked for with Optuna."""

@@ -1,0 +1,1 @@
+"""`digits zoo`: every model trained and compared."""

@@ -1,0 +1,141 @@
+"""Commands that end together, and a lock that ends with its holder."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from digits.core import lifetime, locking, processes
+from digits.core.errors import BusyError
+
+ORPHAN = "import subprocess, sys; print(subprocess.Popen(['sleep', '100']).pid, flush=True)"
+WATCHER = (
+    "from digits.core import lifetime; lifetime.end_with_ancestors(); import time; time.sleep(100)"
+)
+
+
+def test_lines_arrive_while_the_command_runs_and_its_tail_is_kept(tmp_path: Path) -> None:
+    lines: list[str] = []
+    code = "import sys\nfor i in range(30): print(i)\nsys.exit('at the end')"
+    finished = processes.run([sys.executable, "-c", code], tmp_path, lines.append)
+    assert lines == [*map(str, range(30)), "at the end"]
+    assert finished.code == 1
+    assert finished.tail[-1] == "at the end"
+
+
+def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    lines: list[str] = []
+    processes.run(
+        [sys.executable, "-c", ORPHAN.replace("['sleep', '100']", "['sleep', '100'], stdout=-3")],
+        tmp_path,
+        lines.append,
+    )
+    _gone(int(lines[0]))
+
+
+def test_an_exception_while_it_runs_ends_the_whole_group(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def interrupt(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    code = ORPHAN + "; import time; time.sleep(100)"
+    with pytest.raises(KeyboardInterrupt):
+        processes.run([sys.executable, "-c", code], tmp_path, interrupt)
+    _gone(pids[0])
+
+
+@pytest.mark.parametrize("middle", ["sh", "direct"])
+def test_a_killed_ancestor_takes_its_stage_along(middle: str) -> None:
+    inner = [sys.executable, "-c", WATCHER]
+    if middle == "sh":
+        inner = ["sh", "-c", f'{sys.executable} -c "{WATCHER}"; true']
+    outer = (
+        "import os, subprocess, sys, time;"
+        f"os.environ['{lifetime.WATCHED}'] = str(os.getpid());"
+        f"subprocess.Popen({inner!r}); time.sleep(100)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", outer], start_new_session=True)
+    family = _family(process.pid)
+    process.kill()
+    process.wait()
+    for member in family:
+        _gone(member.pid)
+
+
+def test_sigterm_becomes_an_interrupt() -> None:
+    with pytest.raises(KeyboardInterrupt), processes.sigterm_interrupts():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_the_second_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "run.lock"
+    with locking.exclusive(path, "digits run"):
+        told = rf"digits run \(pid {os.getpid()}\) has been running .* try again when it has ended"
+        with pytest.raises(BusyError, match=told), locking.exclusive(path, "another"):
+            pass
+    with locking.exclusive(path, "another"):
+        pass
+
+
+def test_the_second_can_wait(tmp_path: Path) -> None:
+    path, said, done = tmp_path / "run.lock", [], threading.Event()
+
+    def second() -> None:
+        with locking.exclusive(path, "second", wait=True, say=said.append):
+            done.set()
+
+    with locking.exclusive(path, "first"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(1)
+        assert not done.is_set()
+    assert done.wait(5)
+    thread.join()
+    assert said
+    assert "first" in said[0]
+
+
+def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    code = (
+        "import sys, time; from pathlib import Path; from digits.core import locking\n"
+        f"with locking.exclusive(Path({str(path)!r}), 'first'): print(flush=True); time.sleep(100)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    with locking.exclusive(path, "second"):
+        pass
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        family = psutil.Process(pid).children(recursive=True)
+        if any(
+            "end_with_ancestors" in " ".join(p.cmdline()) and "python" in p.name() for p in family
+        ):
+            time.sleep(1)
+            return [p for p in family if "python" in p.name()]
+        time.sleep(0.1)
+    raise AssertionError("the stage didn't start")
+
+
+def _gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not lifetime.alive(pid):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {pid} is still there")

@@ -1,0 +1,187 @@
+"""What counts as a new batch, what is remembered of it, and what people read."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digits.core import files
+from digits.core.errors import DataError
+from digits.core.project import Project
+from digits.data import handwriting
+from digits.drift.detector import DriftResult
+from digits.images import glyphs
+from digits.intake import inbox
+from digits.intake.inbox import Batch, Checked
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+def put(box: Path, name: str, content: bytes = b"picture") -> Path:
+    """A batch of one file in a folder."""
+    folder = box / name
+    folder.mkdir()
+    (folder / "one.png").write_bytes(content)
+    return folder
+
+
+def names(box: Path, remembered: dict[str, str] | None = None) -> list[str]:
+    found = inbox.new_batches(box, remembered or {}, quiet=0)
+    return [batch.name for batch in found]
+
+
+def verdict(drift: bool, **distances: float) -> DriftResult:
+    tests = {
+        name: {"p_value": 1e-9, "distance": distance, "drift": True}
+        for name, distance in distances.items()
+    }
+    calm = {"p_value": 0.6, "distance": 0.01, "drift": False}
+    return DriftResult(
+        drift=drift,
+        p_value=1e-9 if drift else 0.6,
+        n=200,
+        alpha=0.01,
+        min_distance=0.1,
+        estimated_accuracy=0.913,
+        accuracy=None,
+        tests={**tests, "slant": calm},
+    )
+
+
+def test_folders_and_files_are_batches_by_name(box: Path) -> None:
+    put(box, "march")
+    (box / "april.npz").write_bytes(b"arrays")
+    assert names(box) == ["april.npz", "march"]
+
+
+def test_a_missing_inbox_holds_nothing(tmp_path: Path) -> None:
+    assert names(tmp_path / "nowhere") == []
+
+
+def test_an_inbox_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "inbox").write_text("no folder")
+    with pytest.raises(DataError, match="inbox: not a folder that can be read"):
+        names(tmp_path / "inbox")
+
+
+@pytest.mark.parametrize("name", [".march", "march.part"])
+def test_what_is_still_being_written_waits(box: Path, name: str) -> None:
+    put(box, name)
+    (box / "empty").mkdir()
+    assert names(box) == []
+
+
+def test_a_batch_waits_until_nothing_in_it_changes_though_copies_look_old(box: Path) -> None:
+    folder = put(box, "march")
+    an_hour_ago = time.time() - 3600
+    os.utime(folder / "one.png", (an_hour_ago, an_hour_ago))
+    os.utime(folder, (an_hour_ago, an_hour_ago))
+    assert inbox.new_batches(box, {}, quiet=30) == []
+    time.sleep(0.3)
+    assert len(inbox.new_batches(box, {}, quiet=0.2)) == 1
+
+
+def test_a_batch_is_new_once_and_again_when_its_content_changes(box: Path) -> None:
+    folder = put(box, "march")
+    (batch,) = inbox.new_batches(box, {}, quiet=0)
+    remembered = {batch.name: batch.sha256}
+    assert names(box, remembered) == []
+    (folder / "one.png").rename(folder / "two.png")
+    assert names(box, remembered) == ["march"]
+
+
+def test_names_that_files_and_tables_cannot_take_are_made_fit(box: Path) -> None:
+    put(box, "a | b\n<script>")
+    put(box, "a _ b__script_")
+    put(box, "\u00fc" * 120)
+    fit = names(box)
+    assert len(set(fit)) == 3
+    assert all(name.isascii() and len(name) <= 100 and " " not in name for name in fit)
+
+
+def test_pipes_and_links_are_batches_that_are_never_opened(box: Path) -> None:
+    os.mkfifo(box / "pipe")
+    (box / "link").symlink_to("/dev/zero")
+    os.mkfifo(put(box, "march") / "pipe")
+    assert names(box) == ["link", "march", "pipe"]
+
+
+def test_what_was_checked_is_remembered_and_written_down(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    assert inbox.remembered(project) == {}
+    checked = Checked("march", 200, (("a\udcff.txt", "no picture"),), verdict(True, noise=1.5))
+    inbox.remember(project, Batch("march", tmp_path, "f3"), checked)
+    assert inbox.remembered(project) == {"march": "f3"}
+    report = files.read_json(project.build / "monitor" / "march.json")
+    assert (report["drift"], report["status"], report["n"]) == (True, "drift", 200)
+    assert report["refused"] == [{"file": "a\\udcff.txt", "reason": "no picture"}]
+
+
+def test_the_headline_names_drift_first_then_what_had_no_verdict() -> None:
+    drifted = Checked("march", 200, (), verdict(True, noise=1.5))
+    calm = Checked("april", 200, (), verdict(False))
+    few = Checked("may", 3, (), None)
+    nothing = Checked("june", 0, (("x", "no picture"),), None)
+    assert inbox.headline([calm]) == "no drift in 1 new batch"
+    assert inbox.headline([calm, drifted]) == "drift in 1 of 2 new batches: march"
+    assert inbox.headline([few, nothing]) == (
+        "no verdict on 2 new batches; too few images: may; unreadable: june"
+    )
+
+
+def test_the_markdown_says_what_moved_the_furthest_first_and_what_was_refused() -> None:
+    refused = tuple((f"{i}<b>.txt", "no picture") for i in range(5))
+    checked = Checked("march", 200, refused, verdict(True, noise=0.4, thickness=1.5))
+    text = inbox.markdown([checked])
+    assert text.startswith("**Drift in 1 of 1 new batch: march.**")
+    assert "| march | 200 | 5 | **DRIFT** | 1e-09 | 0.913 | thickness, noise |" in text
+    assert "in standard deviations: thickness by 1.50, noise by 0.40." in text
+    assert "0\\<b\\>.txt (no picture)" in text
+    assert "and 2 more" in text
+    assert "digits add" in text
+
+
+def test_without_a_model_the_message_says_what_to_do(small_project: Project) -> None:
+    with pytest.raises(DataError, match=r"nothing to compare them with: .*run 'dvc repro'"):
+        inbox.load_detector(small_project)
+
+
+def test_every_kind_of_batch_gets_its_verdict(built_project: Project) -> None:
+    box = built_project.build / "inbox"
+    everybody = handwriting.uci_digits()  # sorted by writer, and a few writers alone do differ
+    entries = [everybody[i] for i in np.random.default_rng(1).permutation(len(everybody))[:200]]
+    images = [glyphs.normalise(glyphs.decode(entry.picture)) for entry in entries]
+    dirty = np.stack(images) + np.random.default_rng(0).integers(0, 120, (200, 28, 28))
+    _save(box / "calm", [entry.picture for entry in entries])
+    _save(
+        box / "dirty", [handwriting.pgm(np.minimum(image, 255).astype(np.uint8)) for image in dirty]
+    )
+    _save(box / "few", [entry.picture for entry in entries[:3]] + [b"P5 broken"])
+    (box / "text.png").write_text("no picture")
+    os.mkfifo(box / "pipe")
+    detector = inbox.load_detector(built_project)
+    found = inbox.new_batches(box, {}, quiet=0)
+    checked = {b.name: inbox.check(built_project, b, detector) for b in found}
+    assert {name: c.status for name, c in checked.items()} == {
+        "calm": "no drift",
+        "dirty": "drift",
+        "few": "too few",
+        "pipe": "unreadable",
+        "text.png": "unreadable",
+    }
+    assert checked["few"].n == 3
+    assert checked["few"].refused[0][0].endswith("003.pgm")
+    assert checked["dirty"].moved
+
+
+def _save(folder: Path, pictures: list[bytes]) -> None:
+    folder.mkdir(parents=True)
+    for i, picture in enumerate(pictures):
+        (folder / f"{i:03}.pgm").write_bytes(picture)

@@ -1,0 +1,201 @@
+"""Taking a batch in: what is kept where, what is refused; data/ changes as a whole or not."""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run
+from PIL import Image
+
+from digits.core import locking
+from digits.core.errors import BusyError, DataError, StageError
+from digits.core.project import Project
+from digits.data import handwriting
+from digits.intake import intake
+from digits.versioning import dvc
+
+
+@pytest.fixture
+def batch(tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]) -> Path:
+    """Thirty real digits as dark-on-light pictures in folders named by their labels."""
+    images, labels = real_digits
+    for number in range(200, 230):
+        folder = tmp_path / "batch" / str(labels[number])
+        folder.mkdir(parents=True, exist_ok=True)
+        large = Image.fromarray(255 - images[number] // 2).resize((60, 60))
+        large.save(folder / f"{number}.png")
+    return tmp_path / "batch"
+
+
+def flat(batch: Path) -> Path:
+    """The same pictures without what labels them."""
+    for path in batch.glob("*/*.png"):
+        path.rename(batch / path.name)
+    return batch
+
+
+def pointer(project: Project) -> str:
+    return project.data_pointer.read_text()
+
+
+def test_a_labelled_batch_becomes_a_new_version_of_the_data(
+    small_project: Project, batch: Path
+) -> None:
+    before = pointer(small_project)
+    done = intake.take_in(small_project, batch, "mine", writer="anna")
+    assert done.accepted
+    assert (done.n, done.kept) == (30, "data/handwriting/mine")
+    assert pointer(small_project) != before
+    assert f"md5: {done.data_version}" in pointer(small_project)
+    assert dvc.dvc(small_project, "status", "data.dvc", "--json").strip() == "{}"
+    entries = list(handwriting.read(small_project.handwriting / "mine"))
+    sources = {path.relative_to(batch.parent).as_posix(): path for path in batch.glob("*/*.png")}
+    assert {entry.origin for entry in entries} == set(sources)
+    for entry in entries:
+        assert entry.picture == sources[entry.origin].read_bytes()  # as it came
+        assert str(entry.label) == Path(entry.origin).parent.name
+        assert entry.writer == "anna"
+    assert handwriting.names(small_project.handwriting) == ["mine", "uci-digits"]
+
+
+def test_an_unlabelled_batch_waits_outside_the_data(small_project: Project, batch: Path) -> None:
+    before = pointer(small_project)
+    done = intake.take_in(small_project, flat(batch), "mine")
+    assert done.accepted
+    assert not done.labelled
+    assert (done.kept, done.data_version) == ("build/handwriting/mine", None)
+    assert len(list(handwriting.read(small_project.root / done.kept))) == 30
+    assert pointer(small_project) == before
+    assert not (small_project.handwriting / "mine").exists()
+
+
+def test_what_cannot_be_read_is_set_aside_with_its_reason(
+    small_project: Project, batch: Path
+) -> None:
+    (batch / "3" / "broken.png").write_bytes(b"\x89PNG nothing more")
+    Image.new("L", (40, 40), 200).save(batch / "4" / "blank.png")
+    done = intake.take_in(small_project, batch, "mine")
+    assert done.accepted
+    assert done.n == 30
+    assert [name for name, _ in done.refused] == ["3/broken.png", "4/blank.png"]
+    folder = small_project.quarantine / "mine"
+    with (folder / "reasons.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["3/broken.png", "4/blank.png"]
+    assert "no picture in a format" in rows[0]["reason"]
+    assert rows[1]["reason"].startswith("no ink found")
+    assert (folder / rows[0]["copy"]).read_bytes() == b"\x89PNG nothing more"
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("label", "every label is a digit, 0–9"),
+        ("copy", "no image is an exact copy of another"),
+    ],
+)
+def test_an_invalid_batch_leaves_the_data_as_it_is(
+    small_project: Project, batch: Path, harm: str, told: str
+) -> None:
+    table = None
+    if harm == "label":
+        table = batch.parent / "labels.csv"
+        names = sorted(path.name for path in batch.glob("*/*.png"))
+        table.write_text("filename,label\n" + "".join(f"{name},12\n" for name in names))
+    else:
+        path = next(batch.glob("*/*.png"))
+        (path.parent / "copy.png").write_bytes(path.read_bytes())
+    before = pointer(small_project)
+    done = intake.take_in(small_project, batch, "mine", table, accept_drift=True)
+    broken = [e["says"] for e in done.validation["expectations"] if not e["success"]]
+    assert broken == [told]
+    assert (done.accepted, done.kept, done.data_version) == (False, None, None)
+    assert pointer(small_project) == before
+    assert not (small_project.handwriting / "mine").exists()
+
+
+def test_a_test_image_is_never_taken_in(built_project: Project) -> None:
+    done = intake.take_in(
+        built_project,
+        built_project.mnist / "t10k-images-idx3-ubyte",
+        "leak",
+        built_project.mnist / "t10k-labels-idx1-ubyte",
+        accept_drift=True,
+    )
+    broken = {e["says"] for e in done.validation["expectations"] if not e["success"]}
+    assert "no image is one of MNIST's test images" in broken
+    assert not done.accepted
+
+
+def test_drift_refuses_a_batch_unless_it_is_accepted(built_project: Project, batch: Path) -> None:
+    for path in batch.glob("*/*.png"):  # everything leans to the right
+        lean = (1, 0.7, -20, 0, 1, 0)
+        with Image.open(path) as picture:
+            sheared = picture.transform((90, 60), Image.Transform.AFFINE, lean, fillcolor=255)
+        sheared.save(path)
+    done = intake.take_in(built_project, batch, "leaning")
+    assert done.drift is not None
+    assert done.drift.drift
+    assert done.drift.tests["slant"]["drift"]
+    assert not done.accepted
+    done = intake.take_in(built_project, batch, "leaning", accept_drift=True)
+    assert done.accepted
+    assert done.kept == "data/handwriting/leaning"
+
+
+def test_a_batch_is_never_overwritten(small_project: Project, batch: Path) -> None:
+    with pytest.raises(DataError, match="data/handwriting/uci-digits: there is such a batch"):
+        intake.take_in(small_project, batch, "uci-digits")
+    with pytest.raises(DataError, match="expected 1 to 63 of a-z"):
+        intake.take_in(small_project, batch, "../outside")
+
+
+def test_data_must_be_complete_and_the_version_that_is_named(
+    small_project: Project, batch: Path
+) -> None:
+    file = small_project.mnist / "t10k-labels-idx1-ubyte"
+    file.chmod(0o644)
+    file.write_bytes(b"changed")
+    with pytest.raises(DataError, match=r"isn't the version that data\.dvc names; run 'digits fe"):
+        intake.take_in(small_project, batch, "mine")
+    run("rm", "-r", "data", cwd=small_project.root)
+    with pytest.raises(DataError, match="data/ is not complete; run 'digits fetch'"):
+        intake.take_in(small_project, batch, "mine")
+
+
+def test_nothing_is_left_behind_when_dvc_fails(small_project: Project, batch: Path) -> None:
+    before = pointer(small_project)
+    handwriting.write(batch.parent / "same", intake.inspect(batch).entries)
+    tar = (batch.parent / "same" / "pictures.tar").read_bytes()
+    digest = hashlib.md5(tar, usedforsecurity=False).hexdigest()
+    cache = small_project.root / ".dvc" / "cache" / "files" / "md5"
+    (cache / digest[:2]).write_text("where DVC wants a folder")
+    with pytest.raises(StageError, match="dvc add"):
+        intake.take_in(small_project, batch, "mine")
+    assert pointer(small_project) == before
+    assert not (small_project.handwriting / "mine").exists()
+
+
+def test_a_running_pipeline_is_not_disturbed(small_project: Project, batch: Path) -> None:
+    with (
+        locking.exclusive(small_project.state / "run.lock", "digits run"),
+        pytest.raises(BusyError, match="digits run"),
+    ):
+        intake.take_in(small_project, batch, "mine")
+    assert not (small_project.handwriting / "mine").exists()
+
+
+def test_a_batch_without_a_single_picture_is_an_error(tmp_path: Path) -> None:
+    Image.new("L", (40, 40), 200).save(tmp_path / "blank.png")
+    with pytest.raises(DataError, match=r"no picture can be used; blank\.png: no ink found"):
+        intake.inspect(tmp_path)
+
+
+def test_one_label_missing_makes_a_batch_unlabelled(batch: Path) -> None:
+    path = next(batch.glob("*/*.png"))
+    path.rename(batch / path.name)
+    inspected = intake.inspect(batch)
+    assert inspected.labels is None
+    assert sum(entry.label is None for entry in inspected.entries) == 1

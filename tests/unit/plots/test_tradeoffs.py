@@ -1,0 +1,95 @@
+"""Accuracy against its cost: what is seen, and that every name can be read."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import undrawn
+from matplotlib.figure import Figure
+from PIL import Image
+
+from digits.plots import tradeoffs
+from digits.plots.tradeoffs import Point
+
+POINTS = [
+    Point("slow", 300, [0.996, 0.9962]),
+    Point("quick", 20, [0.98, 0.982]),
+    Point("beaten", 400, [0.99, 0.991]),
+    Point("close", 410, [0.9901, 0.991]),
+]
+
+
+def _figure(plot: Any, points: list[Point]) -> Figure:
+    return undrawn(plot, points, 5000)
+
+
+def _names(figure: Figure) -> dict[str, Any]:
+    return {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+
+
+def _filled(figure: Figure) -> int:
+    return sum(line.get_marker() == "o" for line in figure.axes[0].lines)
+
+
+def test_the_title_says_who_is_best_and_who_is_quickest() -> None:
+    (title, _) = _figure(tradeoffs.training_time, POINTS).texts
+    assert title.get_text() == "Most accurate: slow, 99.61 %. Quickest to train: quick, 20 s"
+    (title, _) = _figure(tradeoffs.throughput, POINTS).texts
+    assert title.get_text() == "Most accurate: slow, 99.61 %. Fastest: close, 410 a second"
+
+
+def test_filled_are_those_that_nothing_beats_in_both_respects() -> None:
+    assert _filled(_figure(tradeoffs.training_time, POINTS)) == 2  # slow, quick
+    assert _filled(_figure(tradeoffs.throughput, POINTS)) == 2  # slow, close
+
+
+def test_every_name_is_there_once_and_covers_no_other() -> None:
+    names = _names(_figure(tradeoffs.training_time, POINTS))
+    assert set(names) == {point.name for point in POINTS}
+    assert not names["beaten"].overlaps(names["close"])
+
+
+def test_a_name_stands_clearly_nearer_to_its_point_than_to_any_other() -> None:
+    errors = {"best": (1090, 0.0032), "left": (6930, 0.0040), "right": (8810, 0.0041)}
+    errors |= {"quick": (33_900, 0.0083), "quickest": (70_900, 0.0248)}
+    points = [Point(name, x, [1 - error]) for name, (x, error) in errors.items()]
+    figure = _figure(tradeoffs.throughput, points)
+    to_pixels = figure.axes[0].transData.transform
+    for name, extent in _names(figure).items():
+        far = {
+            other: np.linalg.norm(place - np.clip(place, extent.min, extent.max))
+            for other, place in zip(errors, to_pixels(list(errors.values())), strict=True)
+        }
+        own = far.pop(name)
+        assert 2 * own <= min(far.values())
+
+
+@pytest.mark.parametrize("accuracies", [[1.0], [1.0, 1.0], [0.5]])
+def test_one_model_alone_even_a_perfect_one(accuracies: list[float]) -> None:
+    png = tradeoffs.training_time([Point("alone", 3, accuracies)], 200)
+    assert Image.open(io.BytesIO(png)).width == 1200
+
+
+def test_same_values_same_bytes() -> None:
+    assert tradeoffs.throughput(POINTS, 5000) == tradeoffs.throughput(POINTS, 5000)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.456, "0.46 s"),
+        (45.4, "45 s"),
+        (59.9, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations_as_people_read_them(seconds: float, text: str) -> None:
+    assert tradeoffs.duration(seconds) == text
+
+
+def test_spread_is_the_sample_standard_deviation() -> None:
+    assert Point("a", 1, [0.9, 0.8]).std == pytest.approx(np.std([0.9, 0.8], ddof=1))
+    assert Point("a", 1, [0.9]).std == 0

@@ -1,0 +1,85 @@
+"""Putting a recipe into params.yaml: every other line stays as it is."""
+
+import difflib
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from digits.core import params
+from digits.core.errors import ParameterError
+from digits.core.params import Recipe
+from digits.search import params_file
+
+TEXT = (REPOSITORY / "params.yaml").read_text()
+START = params.load(REPOSITORY / "params.yaml").models["accurate"]
+OTHER = START.model_copy(update={"widths": (8, 16, 16), "learning_rate": 1e-5})
+
+
+def written(text: str, name: str = "tuned") -> Recipe:
+    return Recipe.model_validate(yaml.safe_load(text)["models"][name])
+
+
+def changes(before: str, after: str) -> list[str]:
+    compared = difflib.ndiff(before.splitlines(), after.splitlines())
+    return [line.rstrip() for line in compared if line[0] in "+-"]
+
+
+def test_a_new_recipe_is_what_differs_at_the_end_of_models() -> None:
+    text = params_file.put(TEXT, "found", OTHER, "accurate")
+    assert changes(TEXT, text) == [
+        "+   found:                  # found by 'digits search'; reports/search.json says how",
+        "+     <<: *accurate",
+        "+     widths: [8, 16, 16]",
+        "+     learning_rate: 1.0e-05",
+    ]
+    assert list(yaml.safe_load(text)["models"])[-1] == "found"
+    assert written(text, "found") == OTHER
+
+
+def test_distortion_is_written_whole() -> None:
+    more = START.augmentation.model_copy(update={"rotation": 12.5})
+    recipe = START.model_copy(update={"augmentation": more})
+    text = params_file.put(TEXT, "found", recipe, "accurate")
+    assert written(text, "found") == recipe
+    assert len(changes(TEXT, text)) == 3 + len(more.model_dump())
+
+
+def test_an_old_recipe_is_replaced_in_its_place() -> None:
+    text = params_file.put(TEXT, "cnn", OTHER, "accurate")  # it has an anchor that others need
+    names = list(yaml.safe_load(TEXT)["models"])
+    assert list(yaml.safe_load(text)["models"]) == names
+    assert written(text, "cnn") == OTHER
+    assert "cnn: &plain" in text
+
+
+def test_putting_it_twice_changes_nothing_more() -> None:
+    once = params_file.put(TEXT, "found", OTHER, "accurate")
+    assert params_file.put(once, "found", OTHER, "accurate") == once
+
+
+def test_without_an_anchor_the_whole_recipe_is_written() -> None:
+    plain = yaml.safe_dump({"models": {"accurate": START.model_dump(mode="json")}, "z": [1]})
+    text = params_file.put(plain, "tuned", OTHER, "accurate")
+    assert written(text) == OTHER
+    assert all(line.startswith("+") for line in changes(plain, text))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n# the end\n"])
+def test_models_may_end_the_file(end: str) -> None:
+    entry = yaml.safe_dump({"accurate": START.model_dump(mode="json")}, sort_keys=False)
+    plain = "models:\n" + "".join(f"   {line}\n" for line in entry.splitlines())
+    text = params_file.put(plain.rstrip("\n") + end, "tuned", OTHER, "accurate")
+    assert written(text) == OTHER
+    assert end.strip() in text
+
+
+def test_lines_keep_their_endings() -> None:
+    text = params_file.put(TEXT.replace("\n", "\r\n"), "found", OTHER, "accurate")
+    assert text.count("\r\n") == TEXT.count("\n")
+
+
+def test_a_file_without_a_place_for_it_is_refused() -> None:
+    flow = f"models: {{accurate: {START.model_dump_json()}}}\n"
+    with pytest.raises(ParameterError, match=r"'models.tuned' can't be put .*\"network\""):
+        params_file.put(flow, "tuned", OTHER, "accurate")
