@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("digits")
 
 REPOSITORY = Path(__file__).parent.parent
 BINARIES = Path(sys.executable).parent
-STILL = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields, 0))
+NO_AUGMENTATION = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields, 0))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -115,8 +115,8 @@ def built_project(
     return Project(root)
 
 
-def call(*arguments: str) -> int:
-    """The exit code of `digits`, run in this process."""
+def exit_code(*arguments: str) -> int:
+    """Run `digits` in this process and return its exit code."""
     try:
         main(list(arguments))
     except SystemExit as exc:
@@ -124,15 +124,15 @@ def call(*arguments: str) -> int:
     return 0
 
 
-def undrawn(plot: Any, *arguments: Any) -> Figure:
-    """The figure behind a function that gives PNG bytes."""
+def figure_of(plot: Any, *arguments: Any) -> Figure:
+    """The Matplotlib figure that a plot function renders as PNG."""
     figure = plot.__wrapped__(*arguments)
     assert isinstance(figure, Figure)
     return figure
 
 
-def words(figure: Figure) -> str:
-    """Title and note of a figure."""
+def figure_text(figure: Figure) -> str:
+    """The title and note of a figure."""
     return " ".join(text.get_text() for text in figure.texts)
 
 

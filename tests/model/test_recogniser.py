@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, STILL, run
+from conftest import NO_AUGMENTATION, REPOSITORY, run
 
 import digits
 from digits.core import files, params
@@ -131,7 +131,7 @@ def test_a_card_cannot_point_outside(built_project: Project) -> None:
 def test_without_distortion_images_stay_as_they_are(val: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = val
     np.testing.assert_array_equal(
-        augmentation.distort(images, STILL, np.random.default_rng(0)), images
+        augmentation.distort(images, NO_AUGMENTATION, np.random.default_rng(0)), images
     )
 
 
@@ -148,7 +148,7 @@ def test_distortion_keeps_the_ink_and_moves_it(val: tuple[np.ndarray, np.ndarray
 def test_noise_is_in_half_of_the_images(val: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = val
     noisy = augmentation.distort(
-        images, STILL.model_copy(update={"noise": 0.5}), np.random.default_rng(0)
+        images, NO_AUGMENTATION.model_copy(update={"noise": 0.5}), np.random.default_rng(0)
     )
     assert 0.35 < (noisy != images).any(axis=(1, 2)).mean() < 0.65
 

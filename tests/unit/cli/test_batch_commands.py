@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import call
+from conftest import exit_code
 
 from digits.core.project import Project
 
@@ -32,7 +32,7 @@ def strange(tmp_path: Path, built_project: Project) -> Path:
 def test_familiar_handwriting_is_no_drift(
     familiar: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("drift", str(familiar), "--json") == 0
+    assert exit_code("drift", str(familiar), "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["drift"] is False
     assert document["refused"] == []
@@ -43,7 +43,7 @@ def test_strange_handwriting_is_drift_with_exit_code_1(
     strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.html"
-    assert call("drift", str(strange), "--html", str(page)) == 1
+    assert exit_code("drift", str(strange), "--html", str(page)) == 1
     said = capsys.readouterr()
     assert "drift in" in said.out
     assert "✗" in said.out
@@ -55,30 +55,30 @@ def test_strange_handwriting_is_drift_with_exit_code_1(
 def test_adding_says_what_became_of_the_batch_and_what_to_do_next(
     familiar: Path, built_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("add", str(familiar), "--name", "mine") == 0
+    assert exit_code("add", str(familiar), "--name", "mine") == 0
     said = capsys.readouterr().out
     assert "taken in: data/handwriting/mine, data version" in said
     for step in ("git add data.dvc", "dvc push", "preprocess.train_batches"):
         assert step in said
-    assert call("add", str(familiar), "--name", "mine") == 2
+    assert exit_code("add", str(familiar), "--name", "mine") == 2
     assert "there is such a batch already" in capsys.readouterr().err
 
 
 def test_strange_handwriting_is_taken_in_only_on_demand(
     strange: Path, built_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("add", str(strange), "--name", "odd", "--json") == 1
+    assert exit_code("add", str(strange), "--name", "odd", "--json") == 1
     said = capsys.readouterr()
     document = json.loads(said.out)
     assert document["accepted"] is False
     assert document["drift"]["drift"] is True
     assert document["kept"] is None
     assert "add --accept-drift to take it" in said.err
-    assert call("add", str(strange), "--name", "odd", "--accept-drift") == 0
+    assert exit_code("add", str(strange), "--name", "odd", "--accept-drift") == 0
     assert "kept in build/handwriting/odd" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["predict", "add", "drift", "status"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(command, "--help") == 0
+    assert exit_code(command, "--help") == 0
     assert "Usage: digits" in capsys.readouterr().out

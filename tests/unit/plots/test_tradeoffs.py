@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import undrawn
+from conftest import figure_of
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -21,7 +21,7 @@ POINTS = [
 
 
 def _figure(plot: Any, points: list[Point]) -> Figure:
-    return undrawn(plot, points, 5000)
+    return figure_of(plot, points, 5000)
 
 
 def _names(figure: Figure) -> dict[str, Any]:

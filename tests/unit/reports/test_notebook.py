@@ -6,7 +6,7 @@ import shutil
 
 import nbformat
 import pytest
-from conftest import REPOSITORY, call
+from conftest import REPOSITORY, exit_code
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from digits.core import files
@@ -33,7 +33,7 @@ def test_it_is_executed_in_place_with_pictures_and_without_errors(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = nbformat.read(project.notebook, as_version=4)
-    assert call("notebook") == 0
+    assert exit_code("notebook") == 0
     assert "14 cells executed" in capsys.readouterr().out
     after = nbformat.read(project.notebook, as_version=4)
     nbformat.validate(after)
@@ -63,7 +63,7 @@ def test_a_broken_cell_is_told_in_one_line_and_the_file_is_left_as_it_was(
 ) -> None:
     nbformat.write(new_notebook(cells=[new_code_cell(source)]), project.notebook)
     before = project.notebook.read_bytes()
-    assert call("notebook") == 2
+    assert exit_code("notebook") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("digits:")]
     assert line.startswith("digits: reports/digits.ipynb: cell 1 (")
     assert told in line
@@ -74,7 +74,7 @@ def test_a_broken_cell_is_told_in_one_line_and_the_file_is_left_as_it_was(
 def test_results_that_are_missing_are_named_before_anything_starts(
     small_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("notebook") == 2
+    assert exit_code("notebook") == 2
     said = capsys.readouterr().err
     assert said.startswith("digits: build/splits, reports/model.json, ")
     assert said.endswith("not found; run 'dvc repro' first\n")
@@ -87,7 +87,7 @@ def test_what_is_no_notebook_is_refused(
     project.notebook.unlink()
     if text is not None:
         project.notebook.write_text(text)
-    assert call("notebook") == 2
+    assert exit_code("notebook") == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "digits.ipynb: no" in said  # not found, not valid JSON, or no notebook

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import STILL
+from conftest import NO_AUGMENTATION
 
 from digits.training import augmentation
 
 
 def distorted(images: np.ndarray, seed: int = 1, **changes: Any) -> np.ndarray:
-    params = STILL.model_copy(update=changes)
+    params = NO_AUGMENTATION.model_copy(update=changes)
     return augmentation.distort(images, params, np.random.default_rng(seed))
 
 

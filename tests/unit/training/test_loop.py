@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, STILL
+from conftest import NO_AUGMENTATION, REPOSITORY
 
 from digits.core import params
 from digits.core.errors import DataError
@@ -94,7 +94,7 @@ def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
             epochs=40,
             patience=1,
             schedule="constant",
-            augmentation=STILL,
+            augmentation=NO_AUGMENTATION,
             optimizer="adam",
             learning_rate=0.02,
             label_noise=0,

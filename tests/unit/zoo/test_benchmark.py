@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import REPOSITORY, call, write_splits
+from conftest import REPOSITORY, exit_code, write_splits
 from PIL import Image
 
 from digits.core import files, params
@@ -45,7 +45,7 @@ def _compared(untrained: Project, tmp_path_factory: pytest.TempPathFactory) -> P
     shutil.copytree(untrained.root, project.root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.root)
-        assert call("zoo", "--seeds", "2") == 0
+        assert exit_code("zoo", "--seeds", "2") == 0
     return project
 
 
@@ -129,7 +129,7 @@ def test_what_is_kept_is_not_trained_again(
     compared: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = models(compared)
-    assert call("zoo", "--seeds", "2", "--json") == 0
+    assert exit_code("zoo", "--seeds", "2", "--json") == 0
     said = capsys.readouterr()
     assert "training" not in said.err
     assert json.loads(said.out) == files.read_json(compared.zoo_report)
@@ -147,7 +147,7 @@ def test_a_file_that_was_altered_is_not_opened(
         if files.read_json(path)["seed"] == 1002
     ]
     (folder / "digits.onnx").write_bytes(b"something else")
-    assert call("zoo", "pair", "--seeds", "2", "--minutes", "0") == 0
+    assert exit_code("zoo", "pair", "--seeds", "2", "--minutes", "0") == 0
     said = capsys.readouterr()
     assert "digits.onnx: SHA-256 is" in said.err
     assert "pair, seed 2: not trained: budget" in said.out
@@ -158,14 +158,14 @@ def test_a_file_that_was_altered_is_not_opened(
 def test_a_budget_ends_after_an_epoch_and_the_next_run_goes_on_to_the_same_weights(
     compared: Project, fresh: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("zoo", "plain", "--seeds", "1", "--minutes", "0.001") == 0
+    assert exit_code("zoo", "plain", "--seeds", "1", "--minutes", "0.001") == 0
     said = capsys.readouterr()
     assert "epoch 1/2" in said.err
     assert "plain, seed 1: not trained: budget" in said.out
     assert "not trained: budget" in fresh.zoo_page.read_text(encoding="utf-8")
     assert "val" not in models(fresh)["plain"]
     assert not fresh.zoo_plots.exists()
-    assert call("zoo", "plain", "--seeds", "1") == 0
+    assert exit_code("zoo", "plain", "--seeds", "1") == 0
     assert "going on after epoch 1/2" in capsys.readouterr().err
     (card,) = cards(fresh)
     name = "digits.weights.h5"
@@ -180,7 +180,7 @@ def test_a_training_that_fails_is_told_and_the_others_go_on(
         raise DataError("the loss became NaN")
 
     monkeypatch.setattr(trainer.loop, "train", fail)
-    assert call("zoo", "--seeds", "3") == 0
+    assert exit_code("zoo", "--seeds", "3") == 0
     assert "plain, seed 3: not trained: the loss became NaN" in capsys.readouterr().out
     assert models(compared)["plain"]["seeds"] == [1, 2]
 
@@ -188,11 +188,11 @@ def test_a_training_that_fails_is_told_and_the_others_go_on(
 def test_an_unknown_model_is_told_in_one_line(
     fresh: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("zoo", "plain", "resnet9000") == 2
+    assert exit_code("zoo", "plain", "resnet9000") == 2
     said = capsys.readouterr().err
     assert said == ("digits: params.yaml: no model 'resnet9000'; known: plain, pair\n")
     shutil.rmtree(fresh.build)
-    assert call("zoo", "plain") == 2
+    assert exit_code("zoo", "plain") == 2
     assert "run 'dvc repro'" in capsys.readouterr().err
 
 
