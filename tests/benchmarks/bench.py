@@ -8,8 +8,9 @@ import numpy as np
 
 from digits.core import params
 from digits.core.project import Project
+from digits.data.dataset import Dataset
 from digits.recogniser import Recogniser
-from digits.zoo.cache import Data, Kept, Shelf
+from digits.zoo.cache import Kept, Shelf
 from digits.zoo.trainer import Draw, Trainer
 
 PEER = "keras_example"
@@ -47,7 +48,7 @@ class Bench:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.params = params.load(project.params)
-        self.data = Data.read(project)
+        self.data = Dataset.read(project)
         self._shelf = Shelf(project, self.params.evaluate, self.data)
 
     def trained(self, name: str, seeds: int | Sequence[int]) -> list[Kept]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from digits.core import files
+from digits.core.project import Project
 
 NAMES = ("train", "val", "test")
 _ARRAYS = ("images", "labels")
@@ -34,6 +35,31 @@ class Split:
         """Write it where `read` looks for it."""
         for path, array in zip(_files(folder, name), (self.images, self.labels), strict=True):
             files.write_array(path, array)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All three splits, with `scale` as in `read_scale` and `digest` as in `digest`."""
+
+    train: Split
+    val: Split
+    test: Split
+    scale: tuple[float, float]
+    digest: str
+
+    @classmethod
+    def read(cls, project: Project) -> "Dataset":
+        """Read the splits that the preprocess stage wrote.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        folder = project.splits
+        return cls(
+            **{name: Split.read(folder, name) for name in NAMES},
+            scale=read_scale(folder),
+            digest=digest(folder, NAMES),
+        )
 
 
 def read_scale(folder: Path) -> tuple[float, float]:

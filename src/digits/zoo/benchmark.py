@@ -20,11 +20,12 @@ import numpy as np
 from digits.core.errors import ParameterError
 from digits.core.params import Params, Recipe
 from digits.core.project import Project
+from digits.data.dataset import Dataset
 from digits.models import networks
 from digits.recogniser import Recogniser
 from digits.training import fingerprint
 from digits.zoo import cache, trainer
-from digits.zoo.cache import Data, Kept, Shelf
+from digits.zoo.cache import Kept, Shelf
 from digits.zoo.trainer import Draw, Trainer
 
 Results = dict[Draw, Kept | str]  # a network, or why there is none
@@ -61,7 +62,7 @@ def compare(
         DataError: there are no splits.
     """
     recipes = _chosen(params, names)
-    data = Data.read(project)
+    data = Dataset.read(project)
     # a recipe that can't be built is told before anything is trained
     sizes = {name: networks.parameters(recipe, *data.scale) for name, recipe in recipes.items()}
     store = Shelf(project, params.evaluate, data, say)

@@ -15,8 +15,7 @@ from digits.core import files
 from digits.core.errors import DigitsError
 from digits.core.params import Evaluate, Recipe
 from digits.core.project import Project
-from digits.data import dataset
-from digits.data.dataset import Split
+from digits.data.dataset import Dataset, Split
 from digits.evaluation import metrics
 from digits.models import exports, weights
 from digits.recogniser import Recogniser
@@ -27,35 +26,6 @@ if TYPE_CHECKING:
 
 FIGURES = ("accuracy", "precision", "recall", "f1")  # the latter three: mean of the ten digits
 _CARD = "card.json"
-
-
-@dataclass(frozen=True)
-class Data:
-    """What networks learn from and are judged by.
-
-    `scale` is mean and standard deviation of the training pixels, 0–1; `digest` is the SHA-256 of
-    all files.
-    """
-
-    train: Split
-    val: Split
-    test: Split
-    scale: tuple[float, float]
-    digest: str
-
-    @classmethod
-    def read(cls, project: Project) -> "Data":
-        """The splits that the preprocess stage has made.
-
-        Raises:
-            DataError: a file is missing or damaged.
-        """
-        folder = project.splits
-        return cls(
-            **{name: Split.read(folder, name) for name in dataset.NAMES},
-            scale=dataset.read_scale(folder),
-            digest=dataset.digest(folder, dataset.NAMES),
-        )
 
 
 @dataclass(frozen=True)
@@ -87,7 +57,7 @@ class Shelf:
     """The folder of a project in which trained networks are kept."""
 
     def __init__(
-        self, project: Project, params: Evaluate, data: Data, say: Callable[[str], None] = print
+        self, project: Project, params: Evaluate, data: Dataset, say: Callable[[str], None] = print
     ) -> None:
         """A shelf for networks that learned from `data`.
 

@@ -11,10 +11,11 @@ from digits.core import files
 from digits.core.errors import DataError, DigitsError
 from digits.core.params import Recipe
 from digits.core.project import Project
+from digits.data.dataset import Dataset
 from digits.models import networks, weights
 from digits.training import loop
 from digits.training.checkpoints import Checkpoint, State
-from digits.zoo.cache import Data, Kept, Shelf
+from digits.zoo.cache import Kept, Shelf
 
 _SEEDS = 3
 _FEWER_SEEDS = {"mobilenet": 1}  # one training of it takes longer than several of the others
@@ -59,7 +60,12 @@ class Trainer:
     """Trains what isn't kept, until the budget is used up."""
 
     def __init__(
-        self, project: Project, data: Data, store: Shelf, minutes: float, say: Callable[[str], None]
+        self,
+        project: Project,
+        data: Dataset,
+        store: Shelf,
+        minutes: float,
+        say: Callable[[str], None],
     ) -> None:
         """A trainer whose budget of minutes starts now; `say` is called with lines of progress."""
         self._project, self._data, self._store, self._say = project, data, store, say

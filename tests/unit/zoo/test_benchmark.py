@@ -16,6 +16,7 @@ from PIL import Image
 from digits.core import files, params
 from digits.core.errors import DataError
 from digits.core.project import Project
+from digits.data.dataset import Dataset
 from digits.recogniser import Recogniser
 from digits.training import fingerprint
 from digits.zoo import benchmark, cache, trainer
@@ -247,12 +248,12 @@ def test_a_training_depends_on_data_recipe_seed_and_code(
     untrained: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = params.load(untrained.params)
-    data = cache.Data.read(untrained)
+    data = Dataset.read(untrained)
 
-    def key(data: cache.Data = data, model: str = "plain", seed: int = 1) -> str:
+    def key(data: Dataset = data, model: str = "plain", seed: int = 1) -> str:
         return cache.Shelf(untrained, settings.evaluate, data).key(settings.models[model], seed)
 
-    other = cache.Data(data.train, data.val, data.test, data.scale, "0" * 64)
+    other = Dataset(data.train, data.val, data.test, data.scale, "0" * 64)
     keys: Sequence[str] = [key(), key(other), key(model="pair"), key(seed=2)]
     assert key() == keys[0]
     monkeypatch.setattr(fingerprint, "_code", lambda: "other")
