@@ -38,12 +38,19 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Data(DataVersion):
+    """The version of data/ that data.dvc pins, and whether data/ is on disk."""
+
+    present: bool
+
+
+@dataclass(frozen=True)
 class Status:
     """All of it. `problems` says why a value that should be there is None."""
 
     champion: dict[str, Any] | None  # version, commit, accuracy (0–1, on the test set)
     model: dict[str, Any] | None  # the workspace's: name, accuracy, whether weights are there
-    data: DataVersion | None
+    data: Data | None
     stale: dict[str, list[str]] | None  # stage → what changed
     runs: list[Run] | None  # the newest first
     drift: dict[str, dict[str, Any]] | None  # batch → verdict
@@ -98,12 +105,14 @@ def _model(project: Project) -> dict[str, Any] | None:
     }
 
 
-def _data(project: Project, problems: list[str]) -> DataVersion | None:
+def _data(project: Project, problems: list[str]) -> Data | None:
     try:
-        return dvc.data_version(project)
+        version = dvc.data_version(project)
     except DataError as exc:
         problems.append(f"data: {exc}")
         return None
+    present = project.mnist.is_dir() and any(project.mnist.iterdir())
+    return Data(**asdict(version), present=present)
 
 
 def _runs(database: Path, problems: list[str]) -> list[Run] | None:

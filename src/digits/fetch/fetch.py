@@ -21,7 +21,7 @@ from digits.core.project import Project
 from digits.data import handwriting, mnist
 from digits.fetch.downloads import Desk, Progress, SourceError, shown
 from digits.fetch.sources import KerasArchive, Mirror, NpmPackage, Source
-from digits.versioning import dvc
+from digits.versioning import dvc, git
 
 UCI = "uci-digits"
 
@@ -181,14 +181,14 @@ class _Work:
         source = "DVC's cache"
         with self._set_aside(wanted):
             try:
-                if remote := dvc.dvc(self.project, "config", "core.remote").strip():
+                if remote := dvc.run(self.project, "config", "core.remote").strip():
                     source = f"DVC remote '{remote}'"
                     self.on_message(f"asking {source}")
-                    dvc.dvc(self.project, "fetch", "--quiet", "data.dvc")
+                    dvc.run(self.project, "fetch", "--quiet", "data.dvc")
                 # a checkout without the listing in the cache would take data/ for empty
-                if "not in cache" in dvc.dvc(self.project, "status", "--json", "data.dvc"):
+                if "not in cache" in dvc.run(self.project, "status", "--json", "data.dvc"):
                     raise StageError("doesn't have the version of data/ that data.dvc pins")
-                dvc.dvc(self.project, "checkout", "--quiet", "data.dvc")
+                dvc.run(self.project, "checkout", "--quiet", "data.dvc")
             except StageError as exc:
                 self._fail(source, str(exc))
             for name in wanted:
@@ -271,7 +271,7 @@ class _Work:
         pin = _read_pin(self.project.data_pointer)
         if pin is None or not self.project.data.is_dir() or not _in_git(self.project):
             return
-        committed = dvc.show(self.project, "HEAD", self.project.data_pointer.name)
+        committed = git.show(self.project, "HEAD", self.project.data_pointer.name)
         if committed and pin.md5 not in committed and pin.md5 == content_hash(self.project.data):
             files.write_text(self.project.data_pointer, committed)
             self.on_message("data.dvc: put back as it was committed, as it pinned altered files")
@@ -279,7 +279,7 @@ class _Work:
     def tell_dvc(self) -> None:
         """Let DVC's cache have what came from elsewhere, so that 'dvc status' is clean."""
         if self.files and self.project.data_pointer.is_file():
-            dvc.dvc(self.project, "commit", "--force", "--quiet", "data.dvc")
+            dvc.run(self.project, "commit", "--force", "--quiet", "data.dvc")
 
     def check_version(self) -> None:
         """Whether data/ is what data.dvc pins, if there is one."""

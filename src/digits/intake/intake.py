@@ -183,7 +183,7 @@ def _check_target(project: Project, name: str) -> None:
         )
     if not project.data_pointer.is_file() or not project.mnist.is_dir():
         raise DataError("data/ is not complete; run 'digits fetch', then add the batch")
-    changed = dvc.dvc(project, "status", "--json", project.data_pointer.name).strip()
+    changed = dvc.run(project, "status", "--json", project.data_pointer.name).strip()
     if changed != "{}":
         raise DataError("data/ isn't the version that data.dvc names; run 'digits fetch' first")
 
@@ -249,7 +249,7 @@ def _keep(project: Project, name: str, entries: list[Entry]) -> str:
     with locking.exclusive(project.state / "run.lock", f"digits add {name}"):
         try:
             handwriting.write(folder, entries)
-            dvc.dvc(project, "add", "--quiet", project.data.name)
+            dvc.run(project, "add", "--quiet", project.data.name)
         except BaseException:  # Ctrl-C too
             shutil.rmtree(folder, ignore_errors=True)
             project.data_pointer.write_bytes(pointer)

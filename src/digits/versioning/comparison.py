@@ -16,7 +16,7 @@ import yaml
 
 from digits.core.errors import DataError, DigitsError, ParameterError
 from digits.core.project import Project
-from digits.versioning import dvc
+from digits.versioning import dvc, git
 
 MAIN = ("origin/main", "main")
 _METRICS = "reports/metrics.json"
@@ -91,7 +91,7 @@ class Reports:
     mistakes: str | None
     validation: dict[str, Any]
     drift: dict[str, Any]
-    pointer: dict[str, Any]
+    data: dict[str, Any]
     lock: dict[str, Any]
 
 
@@ -117,7 +117,7 @@ def compare(project: Project, revision: str | None, tolerance: Mapping[str, floa
     return Comparison(
         base=name,
         commit=commit,
-        head=dvc.commit(project, "HEAD"),
+        head=git.resolve(project, "HEAD"),
         comparable=old.metrics is not None,
         regressions=_reasons(rows, validation),
         metrics=rows,
@@ -125,7 +125,7 @@ def compare(project: Project, revision: str | None, tolerance: Mapping[str, floa
         significance=significance,
         not_tested=not_tested,
         parameters=_parameters(dvc.params_diff(project, commit)),
-        data=_differences(data_version(old.pointer), data_version(new.pointer)),
+        data=_differences(old.data, new.data),
         drift=_differences(_drift_verdicts(old.drift), _drift_verdicts(new.drift)),
         validation=validation,
         code=_changed_files(project, commit, "src", "flows"),
@@ -182,22 +182,16 @@ def mcnemar(old: set[int], new: set[int]) -> Significance:
     return Significance(wrong, right, p_value)
 
 
-def data_version(pointer: Mapping[str, Any]) -> dict[str, Any]:
-    """What a .dvc file says of its data: digest, number of files, bytes."""
-    outs = pointer.get("outs") or [{}]
-    return {name: outs[0].get(name) for name in ("md5", "nfiles", "size")}
-
-
 # both sides
 
 
 def _base(project: Project, revision: str | None) -> tuple[str, str]:
     if revision is not None:
-        return revision, dvc.commit(project, revision)
+        return revision, git.resolve(project, revision)
     for branch in MAIN:
-        if found := dvc.merge_base(project, branch):
+        if found := git.merge_base(project, branch):
             return branch, found
-    return "HEAD", dvc.commit(project, "HEAD")
+    return "HEAD", git.resolve(project, "HEAD")
 
 
 def _reports(project: Project, commit: str | None) -> Reports:
@@ -208,14 +202,22 @@ def _reports(project: Project, commit: str | None) -> Reports:
         mistakes=_text(project, commit, _MISTAKES),
         validation=_json(project, commit, _VALIDATION),
         drift=_json(project, commit, _DRIFT),
-        pointer=_yaml(project, commit, "data.dvc"),
+        data=_data_version(project, commit),
         lock=_yaml(project, commit, "dvc.lock"),
     )
 
 
+def _data_version(project: Project, commit: str | None) -> dict[str, Any]:
+    """The pinned version of data/, by the names in data.dvc; empty without a data.dvc."""
+    version = dvc.find_data_version(project, commit)
+    if version is None:
+        return {}
+    return {"md5": version.md5, "nfiles": version.files, "size": version.size}
+
+
 def _text(project: Project, commit: str | None, path: str) -> str | None:
     if commit is not None:
-        return dvc.show(project, commit, path)
+        return git.show(project, commit, path)
     file = project.root / path
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
@@ -248,7 +250,7 @@ def _at(path: str, commit: str | None) -> str:
 
 def _changed_files(project: Project, commit: str, *folders: str) -> list[str]:
     arguments = ("diff", "--name-only", "--relative", "-z", commit, "--", *folders)
-    return sorted(filter(None, dvc.git(project, *arguments).split("\0")))
+    return sorted(filter(None, git.run(project, *arguments).split("\0")))
 
 
 # verdicts
@@ -339,7 +341,7 @@ def _same_test_set(old: Reports, new: Reports) -> bool:
     images = _test_images(old.lock)
     if images and images == _test_images(new.lock):
         return True  # `data/` may have got new training data
-    return data_version(old.pointer) == data_version(new.pointer)
+    return old.data == new.data
 
 
 def _test(reports: Reports) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from digits.core import files
 from digits.core.errors import DataError, RegistryError, StageError
 from digits.core.project import Project
 from digits.models import weights
-from digits.versioning import dvc
+from digits.versioning import dvc, git
 
 ARTIFACT = "digits"
 CHAMPION = "champion"
@@ -95,7 +95,7 @@ def register(project: Project, version: str | None = None, bump: Bump = "patch")
         RegistryError: the tree differs from HEAD, the card is not committed, the weights don't
             match it, the version's form is wrong, or HEAD or the version is registered already.
     """
-    head = dvc.commit(project, "HEAD")
+    head = git.resolve(project, "HEAD")
     _check_committed(project)
     weights.verified(project.root, _card(project, head))
     registered = _registered(project)
@@ -214,14 +214,14 @@ def _champions(project: Project) -> list[str]:
 def _tags(project: Project, pattern: str) -> dict[str, str]:
     """Annotated tag → commit; like GTO, lightweight tags don't count."""
     form = "%(objecttype) %(*objectname) %(refname:strip=2)"
-    lines = dvc.git(project, "for-each-ref", f"--format={form}", f"refs/tags/{pattern}")
+    lines = git.run(project, "for-each-ref", f"--format={form}", f"refs/tags/{pattern}")
     rows = [line.split(" ", 2) for line in lines.splitlines()]
     counted = re.compile(rf"{ARTIFACT}(@.+|#{CHAMPION}!?#\d+)")
     return {tag: commit for kind, commit, tag in rows if kind == "tag" and counted.fullmatch(tag)}
 
 
 def _message(project: Project, tag: str) -> str:
-    return dvc.git(project, "for-each-ref", "--format=%(contents:subject)", f"refs/tags/{tag}")
+    return git.run(project, "for-each-ref", "--format=%(contents:subject)", f"refs/tags/{tag}")
 
 
 def _assign(project: Project, version: str, message: str) -> None:
@@ -294,7 +294,7 @@ def _read(project: Project, name: str, commit: str, *, champion: bool) -> Versio
 
 def _check_committed(project: Project) -> None:
     kept = ["dvc.yaml", "dvc.lock", "params.yaml", "data.dvc", "reports"]
-    changed = dvc.git(project, "status", "--porcelain", "--untracked-files=no", "--", *kept)
+    changed = git.run(project, "status", "--porcelain", "--untracked-files=no", "--", *kept)
     if changed:
         names = ", ".join(line[3:] for line in changed.splitlines()[:5])
         raise RegistryError(f"differs from HEAD: {names}; commit it, then register")
@@ -310,7 +310,7 @@ def _card(project: Project, commit: str) -> dict[str, Any]:
 
 
 def _document(project: Project, commit: str, path: str) -> dict[str, Any] | None:
-    text = dvc.show(project, commit, path)
+    text = git.show(project, commit, path)
     if text is None:
         return None
     try:

@@ -49,7 +49,7 @@ def test_a_labelled_batch_becomes_a_new_version_of_the_data(
     assert (done.n, done.kept) == (30, "data/handwriting/mine")
     assert pointer(small_project) != before
     assert f"md5: {done.data_version}" in pointer(small_project)
-    assert dvc.dvc(small_project, "status", "data.dvc", "--json").strip() == "{}"
+    assert dvc.run(small_project, "status", "data.dvc", "--json").strip() == "{}"
     entries = list(handwriting.read(small_project.handwriting / "mine"))
     sources = {path.relative_to(batch.parent).as_posix(): path for path in batch.glob("*/*.png")}
     assert {entry.origin for entry in entries} == set(sources)

@@ -1,0 +1,38 @@
+"""How `git` and `dvc` are called: without a terminal, without telemetry, with bytes captured."""
+
+import os
+import subprocess
+
+from digits.core import lifetime
+from digits.core.errors import DigitsError
+from digits.core.project import Project
+
+_ERROR_LINES = 3
+
+
+def run(project: Project, *command: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command in the project's root folder, whatever its exit code.
+
+    Raises:
+        DigitsError: the program is not installed.
+    """
+    environment = lifetime.QUIET | {"GIT_TERMINAL_PROMPT": "0", "PYTHONUTF8": "1"}
+    try:
+        return subprocess.run(
+            command,
+            cwd=project.root,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError as exc:
+        raise DigitsError(f"{command[0]}: not found; install it and try again") from exc
+
+
+def error_message(stderr: bytes) -> str:
+    """A failed command's error as one line, at most its last three lines."""
+    lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    # DVC prints an offer of help after its errors
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return "; ".join((errors or lines)[-_ERROR_LINES:]) or "failed without an error message"

@@ -1,0 +1,62 @@
+"""Questions to git, through its command line."""
+
+from digits.core.errors import DigitsError
+from digits.core.project import Project
+from digits.versioning import command
+
+_EXPERIMENTS = "refs/exps/??/*/*"  # DVC's: <base commit>/<name>; leaves out DVC's internal refs
+
+
+def run(project: Project, *arguments: str) -> str:
+    """The standard output of a git command.
+
+    Raises:
+        DigitsError: git is not installed, or the command failed.
+    """
+    done = command.run(project, "git", *arguments)
+    if done.returncode:
+        raise DigitsError(f"git {arguments[0]}: {command.error_message(done.stderr)}")
+    return done.stdout.decode(errors="replace")
+
+
+def resolve(project: Project, revision: str) -> str:
+    """The full commit hash of a branch, tag, abbreviated hash or DVC experiment.
+
+    Raises:
+        DigitsError: the revision is unknown.
+    """
+    commit = _output(
+        project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+    )
+    commit = commit.strip() if commit else _experiment(project, revision)
+    if not commit:
+        raise DigitsError(
+            f"unknown revision '{revision}'; expected a commit, branch, tag or experiment "
+            "('git log --oneline', 'dvc exp list --all-commits')"
+        )
+    return commit
+
+
+def merge_base(project: Project, branch: str) -> str | None:
+    """The newest commit that `branch` and HEAD share; None if either is missing or none is."""
+    commit = _output(project, "merge-base", "--end-of-options", branch, "HEAD")
+    return commit.strip() if commit else None
+
+
+def show(project: Project, revision: str, path: str) -> str | None:
+    """The text of a file at a revision, or None if git has no such file there."""
+    return _output(project, "show", "--end-of-options", f"{revision}:./{path}")
+
+
+def _experiment(project: Project, name: str) -> str | None:
+    """The commit hash of the newest DVC experiment with this name."""
+    fields = "--format=%(objectname) %(refname:lstrip=-1)"
+    refs = _output(project, "for-each-ref", "--sort=-creatordate", fields, _EXPERIMENTS) or ""
+    commits = (line.split(" ")[0] for line in refs.splitlines() if line.split(" ")[1] == name)
+    return next(commits, None)
+
+
+def _output(project: Project, *arguments: str) -> str | None:
+    """The standard output of a git command, or None if it failed."""
+    done = command.run(project, "git", *arguments)
+    return None if done.returncode else done.stdout.decode(errors="replace")
