@@ -10,6 +10,7 @@ from benchmarks.bench import Bench
 from digits.core import files, lifetime
 from digits.core.errors import DigitsError
 from digits.core.project import Project
+from digits.formatting import markdown_table
 from digits.training import loop
 from digits.zoo import benchmark
 
@@ -44,9 +45,14 @@ def _read(project: Project) -> dict[str, Any]:
 def _page(figures: dict[str, Any]) -> str:
     machine = benchmark.machine()
     rows = [
-        f"| {name.replace('_', ' ')} | {_number(row['value'])} {row['unit']} "
-        f"| ± {_number(row['spread'])} of {len(row['runs'])} | {row['target']} "
-        f"| {row['reference']} | {row['note']} |"
+        (
+            name.replace("_", " "),
+            f"{_number(row['value'])} {row['unit']}",
+            f"± {_number(row['spread'])} of {len(row['runs'])}",
+            row["target"],
+            row["reference"],
+            row["note"],
+        )
         for name, row in sorted(figures.items())
     ]
     return "\n".join(
@@ -57,9 +63,7 @@ def _page(figures: dict[str, Any]) -> str:
             "Values are means or medians of the runs; the spread is their sample standard "
             "deviation. Accuracies are on MNIST's test set, which chose nothing.",
             "",
-            "| what | value | spread | target | held against | note |",
-            "|---|---|---|---|---|---|",
-            *rows,
+            markdown_table(("what", "value", "spread", "target", "held against", "note"), rows),
             "",
         ]
     )

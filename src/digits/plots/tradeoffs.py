@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from digits.formatting import percent
+from digits.formatting import duration, percent
 from digits.plots.style import BLUE, DASHED, HOLLOW, png, sheet
 
 _ERRORS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
@@ -110,21 +110,6 @@ def throughput(points: Sequence[Point], images: int) -> Figure:
     axes.set_xlabel("images read in a second (logarithmic)")
     _write_names(figure, axes, points, images, better=max)
     return figure
-
-
-def duration(seconds: float) -> str:
-    """A time as people read it: `45 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    big, small, units = (
-        (*divmod(whole, 60), ("min", "s"))
-        if whole < 3600
-        else (*divmod(round(whole / 60), 60), ("h", "min"))
-    )
-    return f"{big} {units[0]}" + (f" {small} {units[1]}" if small else "")
 
 
 def _trade_off(figure: Figure, points: Sequence[Point], images: int, better: _Better) -> Axes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from digits.core.errors import DataError
-from digits.formatting import interval, percent
+from digits.formatting import interval, markdown_code, markdown_table, markdown_text, percent
 
 START, END = "<!-- results -->", "<!-- /results -->"
 
@@ -22,7 +22,7 @@ def results_table(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     try:
         test = metrics["test"]
         rows = [
-            (f"On {test['n']:,} test digits", f"`{card['model']}`"),
+            (f"On {test['n']:,} test digits", markdown_code(str(card["model"]))),
             ("Accuracy", _with_interval(test, "accuracy", mark="**")),
             *(
                 (f"{name} (mean of the ten digits)", _with_interval(test, key))
@@ -36,8 +36,8 @@ def results_table(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> str:
         raise DataError(
             f"reports/metrics.json or reports/model.json lacks {exc}; run 'dvc repro evaluate'"
         ) from exc
-    first, *rest = (f"| {_cell(name)} | {_cell(value)} |" for name, value in rows)
-    return "\n".join((first, "|---|---|", *rest))
+    head, *others = rows
+    return markdown_table(head, others)
 
 
 def replace(text: str, table: str) -> str:
@@ -75,7 +75,12 @@ def _details(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append((name, percent(cleaner["accuracy"])))
     if figures := test.get("per_digit"):
         weakest = min(figures, key=lambda digit: float(figures[digit]["recall"]))
-        rows.append(("Hardest digit", f"{weakest}: recall {percent(figures[weakest]['recall'])}"))
+        rows.append(
+            (
+                "Hardest digit",
+                f"{markdown_text(weakest)}: recall {percent(figures[weakest]['recall'])}",
+            )
+        )
     if "calibration_error" in test:
         rows.append(("Calibration error", percent(test["calibration_error"])))
     if corrupted := metrics.get("corrupted"):
@@ -83,7 +88,3 @@ def _details(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "accuracy" in metrics.get("val", {}):
         rows.append(("Accuracy on validation data", percent(metrics["val"]["accuracy"])))
     return rows
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

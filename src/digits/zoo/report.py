@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from digits.formatting import duration, markdown_table, markdown_text
 from digits.plots import tradeoffs
 
 _FIGURES = {
@@ -55,10 +56,10 @@ def basis(document: Mapping[str, Any]) -> str:
 def page(document: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
     """The comparison in Markdown; its pictures lie in the folder zoo/ beside it."""
     rows = table(document)
-    ruler = ["---" if column in WORDS else "--:" for column in rows]
-    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in rows.to_numpy()]
+    numeric = [place for place, column in enumerate(rows) if column not in WORDS]
+    cells = [[markdown_text(cell) for cell in row] for row in rows.to_numpy()]
     pictures = [f"![{name}](zoo/{name}.png)" for name in plots]
-    remarks = [f"- {_plain(note)}" for note in notes(document)]
+    remarks = [f"- {markdown_text(note)}" for note in notes(document)]
     return "\n".join(
         [
             "# All models side by side",
@@ -70,9 +71,7 @@ def page(document: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
             "",
             f"Measured on {basis(document)}.",
             "",
-            "| " + " | ".join(rows.columns) + " |",
-            "|" + "|".join(ruler) + "|",
-            *lines,
+            markdown_table(list(rows), cells, right=numeric),
             *(["", *remarks] if remarks else []),
             *(line for picture in pictures for line in ("", picture)),
             "",
@@ -115,7 +114,7 @@ def _row(model: Mapping[str, Any]) -> dict[str, str]:
         row[column] = _share(model["test"][figure]) if trained else "–"
     return row | {
         "parameters": f"{model['parameters']:,}",
-        "training": tradeoffs.duration(model["seconds"]["mean"]) if trained else "–",
+        "training": duration(model["seconds"]["mean"]) if trained else "–",
         "images/s": _rounded(model["images_per_second"]) if trained else "–",
         "ONNX": _size(model["onnx_bytes"]) if trained else "–",
     }
@@ -141,8 +140,3 @@ def _rounded(value: float) -> str:
 
 def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
-
-
-def _plain(text: str) -> str:
-    """Words of an error in which Markdown finds nothing to format."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("_", "\\_")

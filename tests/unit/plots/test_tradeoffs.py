@@ -75,21 +75,6 @@ def test_same_values_same_bytes() -> None:
     assert tradeoffs.throughput(POINTS, 5000) == tradeoffs.throughput(POINTS, 5000)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.456, "0.46 s"),
-        (45.4, "45 s"),
-        (59.9, "1 min"),
-        (200, "3 min 20 s"),
-        (3600, "1 h"),
-        (7500, "2 h 5 min"),
-    ],
-)
-def test_durations_as_people_read_them(seconds: float, text: str) -> None:
-    assert tradeoffs.duration(seconds) == text
-
-
 def test_spread_is_the_sample_standard_deviation() -> None:
     assert Point("a", 1, [0.9, 0.8]).std == pytest.approx(np.std([0.9, 0.8], ddof=1))
     assert Point("a", 1, [0.9]).std == 0
