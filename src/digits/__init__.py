@@ -1,9 +1,10 @@
-"""Recognise handwritten digits, and know whether the recogniser may be trusted.
+"""Train and use a digit recogniser, and test handwriting for drift.
 
-The public Python surface is below; it is imported lazily so that a stage which does not need
-TensorFlow never pays for it.
+The names in `__all__` are the public Python API. They are imported on first use, so that a stage
+without a model doesn't pay for the libraries behind them.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DriftDetector", "DriftResult", "Recogniser"]
 
-_HOMES = {
+_MODULES = {
     "DriftDetector": "digits.drift.detector",
     "DriftResult": "digits.drift.detector",
     "Recogniser": "digits.recogniser",
@@ -20,8 +21,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'digits' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""`python -m digits` is `digits`."""
+"""Runs the command `digits`, as `python -m digits`."""
 
 from digits.cli import main
 

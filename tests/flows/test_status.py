@@ -74,8 +74,8 @@ def test_a_fresh_clone_has_a_status(
     monkeypatch.chdir(tmp_path / "clone")
     main(["status"])
     said = capsys.readouterr()
-    assert "(absent; run 'digits fetch')" in said.out
-    assert "weights absent" in said.out
+    assert "(missing; run 'digits fetch')" in said.out
+    assert "weights missing" in said.out
     assert said.err == ""
 
 

@@ -1,6 +1,6 @@
-"""The console command `digits`. One module a command, imported only when it is called.
+"""The console command `digits`: one module per command, imported only when the command is used.
 
-Exit codes: 0 success, 1 a negative verdict, 2 a usage or input error, 130 Ctrl-C.
+Exit codes: 0 success, 1 a negative verdict, 2 a usage or input error, 130 interrupted by Ctrl-C.
 """
 
 import importlib
@@ -11,50 +11,62 @@ import click
 
 from digits.core.errors import DigitsError
 
-# command → (module, what it does). The text stands here so that `digits --help` imports nothing.
-COMMANDS = {
-    "run": ("digits.cli.run", "Run the pipeline: the Prefect flow over the DVC stages."),
-    "fetch": ("digits.cli.fetch", "Bring the raw data to data/, checksummed."),
-    "status": ("digits.cli.status", "Champion, data version, last runs, what is stale."),
-    "predict": ("digits.cli.predict", "Recognise the digit in each picture."),
-    "add": ("digits.cli.add", "Take a batch of new handwriting in."),
-    "drift": ("digits.cli.drift", "Is this handwriting still what the model was trained on?"),
-    "compare": ("digits.cli.compare", "This tree against another revision."),
-    "models": ("digits.cli.models", "The registry: register, list, promote, rollback, verify."),
-    "zoo": ("digits.cli.zoo", "All models side by side: accuracy, time, size, speed."),
-    "notebook": ("digits.cli.notebook", "Execute reports/digits.ipynb, the tour of the results."),
-    "search": ("digits.cli.search", "Look for a better recipe: trials judged on val."),
-    "report": ("digits.cli.report", "Write reports/index.html and the README's results table."),
+# Section → command → summary. The summaries are here so that `digits --help` imports no command.
+_SECTIONS = {
+    "Build": {
+        "run": "Run the pipeline; only what changed is rebuilt.",
+        "fetch": "Download the raw data and check it.",
+        "status": "Show the champion, the data version, stale stages and recent runs.",
+        "report": "Write the HTML report and the README's results table.",
+    },
+    "Handwriting": {
+        "predict": "Recognise the digit in each picture.",
+        "drift": "Test a batch of handwriting for drift.",
+        "add": "Add a batch of handwriting to the data.",
+    },
+    "Models": {
+        "compare": "Compare results with another revision.",
+        "models": "Register, promote, roll back and verify model versions.",
+        "zoo": "Benchmark all models of params.yaml against each other.",
+        "search": "Search for better hyperparameters.",
+        "notebook": "Execute the notebook that explores data, models and mistakes.",
+    },
 }
+COMMANDS = {name: text for section in _SECTIONS.values() for name, text in section.items()}
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        command: click.Command = importlib.import_module(f"digits.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:8}", text) for name, text in commands.items()])
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="digits")
 def group() -> None:
-    """Turn handwriting into a trusted digit recogniser.
+    """Train a digit recogniser, check it, use it.
 
-    Every command has --help. Exit codes: 0 success, 1 a negative verdict (drift, regression,
-    invalid data), 2 a usage or input error.
+    'digits run' builds everything; 'digits COMMAND --help' explains a command.
+
+    \b
+    Exit codes: 0  success
+                1  a negative verdict: drift, regression, invalid data
+                2  a usage or input error; stderr says what to do
     """
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line and exit with its code; errors become one line on stderr."""
+    """Run the command line. Errors become one line on stderr and an exit code."""
     try:
         group.main(args=arguments, prog_name="digits", standalone_mode=False)
     except DigitsError as exc:

@@ -1,4 +1,4 @@
-"""What several commands show while they work: progress on stderr, and no noise of libraries."""
+"""What several commands share: the --json option, a progress bar, quiet libraries."""
 
 import logging
 import os
@@ -6,16 +6,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from digits.core import lifetime
 
-_FEW = 50  # steps below which a bar would only flicker
+_MIN_STEPS = 50  # with fewer, a bar would only flicker
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 def silence_libraries() -> None:
-    """Call before TensorFlow is imported: its notes on CPU features and CUDA help nobody here."""
+    """Hide the libraries' notes and warnings; call it before TensorFlow is imported."""
     os.environ.update(lifetime.QUIET)
     for name in ("absl", "tensorflow", "great_expectations"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -25,12 +28,16 @@ def silence_libraries() -> None:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, if that is a terminal and there is much to do; call it with what is done."""
+    """Show a progress bar if stderr is a terminal; yields a function that takes the count so far.
+
+    Args:
+        total: None if unknown.
+    """
     console = Console(stderr=True)
-    if not console.is_terminal or (total is not None and total < _FEW):
-        yield lambda _: None
-        return
+    few = total is not None and total < _MIN_STEPS
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(what, total=total)
-        yield lambda done: bars.update(task, completed=done)
+    with Progress(
+        *columns, console=console, transient=True, disable=few or not console.is_terminal
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

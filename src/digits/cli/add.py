@@ -1,4 +1,4 @@
-"""`digits add`: take a batch of new handwriting in."""
+"""`digits add`: add a batch of handwriting to the data."""
 
 import json
 from pathlib import Path
@@ -7,50 +7,58 @@ from typing import TYPE_CHECKING
 import click
 
 from digits.cli import _terminal
+from digits.cli.drift import headline
 from digits.core.errors import Verdict
 from digits.core.project import Project
 
 if TYPE_CHECKING:
     from digits.intake.intake import Intake
 
-_SHOWN = 5  # refused pictures that are named
+_MAX_NAMED = 5  # quarantined pictures
 
 
 @click.command("add")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--name", required=True, help="What the batch is called: a-z, 0-9 and '-'.")
+@click.option("--name", required=True, help="Name of the batch: a-z, 0-9 and '-'.")
 @click.option(
     "--labels",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="For pictures a CSV with the columns filename and label, perhaps writer; for arrays an "
+    help="For pictures: a CSV with columns filename, label and optionally writer. For arrays: an "
     "IDX file.",
 )
-@click.option("--writer", default="", help="Who wrote it, where --labels doesn't say.")
-@click.option("--accept-drift", is_flag=True, help="Take it in even if it is different.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--writer", default="", help="The writer, where --labels doesn't name one.")
+@click.option("--accept-drift", is_flag=True, help="Accept the batch despite drift.")
+@_terminal.json_option
 def command(
     path: Path, name: str, labels: Path | None, writer: str, accept_drift: bool, as_json: bool
 ) -> None:
-    """Take a batch of new handwriting in: check it, and if it is good, make it part of data/.
+    """Check a batch of handwriting, and add it to the data if it passes.
 
     PATH is a folder of pictures, one picture, an IDX file of images, an .npz file with 'images'
-    and perhaps 'labels', or a CSV of 28 × 28 pixels a row with or without a label before them.
-    Pictures in folders called 0 to 9 need no --labels.
+    and optionally 'labels', or a CSV with 28 × 28 pixels per row, optionally after a label.
+    Pictures in folders named 0 to 9 need no --labels.
 
     \b
-    What can't be read   is copied to build/quarantine/NAME with reasons.csv; the rest go on.
-    Invalid, or drift    nothing is kept, exit code 1; --accept-drift overrides drift only.
-    Good and labelled    data/handwriting/NAME, and a new version of data/ (data.dvc).
-    Good, but unlabelled build/handwriting/NAME, outside data/, until labels are given.
-
-    A batch that is in data/ is never overwritten.
+    unreadable pictures  copied to build/quarantine/NAME, with reasons.csv;
+                         the rest of the batch is used
+    invalid, or drift    rejected, nothing is stored (--accept-drift overrides
+                         drift only)
+    accepted, labelled   stored in data/handwriting/NAME: a new version of
+                         data/ (data.dvc)
+    accepted, unlabelled stored in build/handwriting/NAME, outside data/
+    \b
+    Exit codes: 0 accepted, 1 rejected, 2 NAME is in use or nothing is readable
+    \b
+    Examples:
+      digits add scans/ --name march --labels march.csv
+      digits add today.npz --name today --accept-drift
     """
     _terminal.silence_libraries()
     from digits.intake import intake
 
     project = Project.find()
     with _terminal.progress("reading", None) as on_done:
-        done = intake.take_in(
+        batch = intake.take_in(
             project,
             path,
             name,
@@ -60,47 +68,44 @@ def command(
             on_picture=on_done,
         )
     if as_json:
-        click.echo(json.dumps(done.as_dict(), indent=2))
+        click.echo(json.dumps(batch.as_dict(), indent=2))
     else:
-        _show(done, project)
-    if not done.accepted:
-        raise Verdict(f"{name}: not taken in: {_reason(done)}")
+        _show(batch, project)
+    if not batch.accepted:
+        raise Verdict(f"{name}: rejected: {_reasons(batch)}")
 
 
-def _show(done: "Intake", project: Project) -> None:
-    from digits.cli.drift import headline
-
-    click.echo(f"{done.name}: {done.n:,} pictures, {'labelled' if done.labelled else 'unlabelled'}")
-    for name, reason in done.refused[:_SHOWN]:
-        click.echo(f"refused: {name}: {reason}")
-    if done.refused:
-        folder = project.relative(project.quarantine / done.name)
-        click.echo(f"refused: {len(done.refused):,} in all, see {folder}/reasons.csv")
-    checks = done.validation["expectations"]
-    held = sum(check["success"] for check in checks)
-    click.echo(f"validation: {held} of {len(checks)} expectations hold")
-    click.echo(
-        f"drift: {headline(done.drift) if done.drift else f'not checked, {done.drift_skipped}'}"
-    )
-    if done.accepted:
-        click.echo(_next(done))
-
-
-def _next(done: "Intake") -> str:
-    if not done.data_version:
-        return f"kept in {done.kept}; add it again with --labels to make it part of data/"
-    return (
-        f"taken in: {done.kept}, data version {done.data_version[:12]}\n"
-        "Next: git add data.dvc && git commit; dvc push; to learn from it, name it in "
-        "preprocess.train_batches in params.yaml; then 'digits run'"
-    )
+def _show(batch: "Intake", project: Project) -> None:
+    labelled = "labelled" if batch.labelled else "unlabelled"
+    click.echo(f"{batch.name}: {batch.n:,} pictures, {labelled}")
+    for name, reason in batch.refused[:_MAX_NAMED]:
+        click.echo(f"quarantined: {name}: {reason}")
+    if batch.refused:
+        folder = project.relative(project.quarantine / batch.name)
+        click.echo(f"quarantined: {len(batch.refused):,} in total, see {folder}/reasons.csv")
+    checks = batch.validation["expectations"]
+    passed = sum(check["success"] for check in checks)
+    click.echo(f"validation: {passed} of {len(checks)} expectations hold")
+    drift = headline(batch.drift) if batch.drift else f"not checked, {batch.drift_skipped}"
+    click.echo(f"drift: {drift}")
+    if batch.data_version:
+        click.echo(
+            f"added: {batch.kept}, data version {batch.data_version[:12]}\n"
+            "Next: commit data.dvc and run 'dvc push'. To train on the batch, add it to "
+            "preprocess.train_batches in params.yaml and run 'digits run'."
+        )
+    elif batch.accepted:
+        click.echo(f"stored: {batch.kept}; add it again with --labels to make it part of data/")
 
 
-def _reason(done: "Intake") -> str:
-    from digits.cli.drift import headline
+def _reasons(batch: "Intake") -> str:
     from digits.validation import expectations
 
-    broken = [check for check in done.validation["expectations"] if not check["success"]]
-    if broken:
-        return "; ".join(map(expectations.describe, broken))
-    return f"{headline(done.drift)}; add --accept-drift to take it" if done.drift else "refused"
+    reasons = [
+        expectations.describe(check)
+        for check in batch.validation["expectations"]
+        if not check["success"]
+    ]
+    if batch.drift and batch.drift.drift:
+        reasons.append(f"{headline(batch.drift)}; add --accept-drift to accept it")
+    return "; ".join(reasons)

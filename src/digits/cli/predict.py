@@ -1,4 +1,4 @@
-"""`digits predict`: the digit in each picture."""
+"""`digits predict`: recognise the digit in each picture."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from digits.cli import _terminal
 from digits.core.errors import DigitsError, PictureError, RegistryError
 from digits.core.project import Project
 from digits.images import glyphs
+from digits.images.glyphs import Glyph
 from digits.intake import readers
 from digits.versioning import registry
 
@@ -19,50 +20,59 @@ if TYPE_CHECKING:
     from digits.recogniser import Recogniser
 
 _CHUNK = 256  # pictures in memory at a time
-_WIDEST = 60  # characters of a path that the table aligns for
+_MAX_WIDTH = 60  # characters to which paths are aligned
 _PLACES = 4
 
-Reading = dict[str, Any]
+Prediction = dict[str, Any]  # of one file, as --json prints it
 
 
 @click.command("predict")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@_terminal.json_option
 @click.option(
     "--version",
-    help="The model: a registered version, or 'workspace' for the one in models/. "
-    "Default: the champion if there is one, else the workspace's.",
+    help="A registered version, or 'workspace' for models/. Default: the champion, if there is "
+    "one, else 'workspace'.",
 )
 def command(paths: tuple[Path, ...], as_json: bool, version: str | None) -> None:
-    """Recognise the digit in each picture; each PATH is a picture or a folder of pictures.
+    """Recognise the digit in each picture.
 
-    One digit a picture, any size, dark on light or light on dark. With --json, one entry a file:
-    path, text, and digits with digit, confidence (0–1) and box (of the ink: left, top, right,
-    bottom in the upright picture's pixels). A file that can't be read has an error instead, and
-    the rest go on; the exit code is 2 only if none could be read.
+    PATH is a picture of one digit, or a folder of them; any size, dark on light or light on dark.
+    Weights are used only if their SHA-256 is the registered one.
 
-    The model's weights are opened only if they are those that were registered.
+    --json prints an array with one entry per file: path, text, and digits with digit, confidence
+    (0–1) and box (left, top, right, bottom of the ink in the upright picture, in pixels). An
+    unreadable file has error instead.
+
+    \b
+    Exit codes: 0 at least one picture was read, 2 none was, or there is no model
+    \b
+    Examples:
+      digits predict seven.png
+      digits predict scans/ --json --version v0.1.0
     """
     files = [(file, problem) for path in paths for file, problem in _files(path)]
     readable = any(not problem for _, problem in files)
     recogniser = _load(Project.find(), version) if readable else None
-    show = _Array() if as_json else _Table(max(len(str(file)) for file, _ in files))
     with _terminal.progress("reading", len(files)) as on_done:
-        read = sum(show(reading) for reading in _read(files, recogniser, on_done))
-    show.end()
+        predictions = _predict(files, recogniser, on_done)
+        if as_json:
+            read = _print_json(predictions)
+        else:
+            read = _print_lines(predictions, max(len(str(file)) for file, _ in files))
     if not read:
         raise DigitsError(f"none of {len(files)} could be read; expected pictures of one digit")
 
 
 def _files(path: Path) -> list[tuple[Path, str]]:
-    """Picture files, each with what is wrong with it already."""
+    """The picture files at `path`, each with its problem, or an empty string."""
     if not path.exists():
-        return [(path, "no such file or folder")]
+        return [(path, "file or folder not found")]
     return [(file, "") for file in readers.find(path)] or [(path, "no pictures in this folder")]
 
 
 def _load(project: Project, version: str | None) -> "Recogniser":
-    """The model that was asked for, verified; says on stderr which it is."""
+    """Verify and load a model; its name is printed on stderr."""
     name, root = _model(project, version)
     click.echo(f"model: {name}", err=True)
     _terminal.silence_libraries()
@@ -72,12 +82,12 @@ def _load(project: Project, version: str | None) -> "Recogniser":
 
 
 def _model(project: Project, version: str | None) -> tuple[str, Path]:
+    """A model's name, and the folder that holds it."""
     if version == registry.WORKSPACE:
         return "the workspace's (models/)", project.root
     try:
         chosen = registry.find(project, version or registry.CHAMPION)
     except DigitsError as exc:
-        # without a version any reason will do: no champion yet, no git repository
         if version:
             raise
         reason = "no champion yet" if isinstance(exc, RegistryError) else "no registry here"
@@ -86,29 +96,25 @@ def _model(project: Project, version: str | None) -> tuple[str, Path]:
     return name, registry.materialise(project, chosen.name)
 
 
-def _read(
+def _predict(
     files: list[tuple[Path, str]], recogniser: "Recogniser | None", on_done: Callable[[int], None]
-) -> Iterator[Reading]:
-    """A reading of each file, in order."""
+) -> Iterator[Prediction]:
+    """Yield the prediction of each file, in order."""
     for start in range(0, len(files), _CHUNK):
         chunk = files[start : start + _CHUNK]
-        found = [_glyph(file, problem) for file, problem in chunk]
-        good = [glyph for glyph in found if isinstance(glyph, glyphs.Glyph)]
-        probabilities = (
-            iter(recogniser.predict(np.stack([glyph.image for glyph in good])))
-            if good and recogniser
-            else iter(())
-        )
-        for (file, _), glyph in zip(chunk, found, strict=True):
-            if isinstance(glyph, glyphs.Glyph):
-                yield _reading(file, glyph, next(probabilities))
+        decoded = [_decode(file, problem) for file, problem in chunk]
+        images = [glyph.image for glyph in decoded if isinstance(glyph, Glyph)]
+        probabilities = iter(recogniser.predict(np.stack(images)) if images and recogniser else ())
+        for (file, _), glyph in zip(chunk, decoded, strict=True):
+            if isinstance(glyph, Glyph):
+                yield _prediction(file, glyph, next(probabilities))
             else:
                 yield {"path": str(file), "error": glyph}
         on_done(start + len(chunk))
 
 
-def _glyph(file: Path, problem: str) -> glyphs.Glyph | str:
-    """The glyph of a file, or why there is none."""
+def _decode(file: Path, problem: str) -> Glyph | str:
+    """The glyph in a file, or why there is none."""
     if problem:
         return problem
     try:
@@ -117,42 +123,33 @@ def _glyph(file: Path, problem: str) -> glyphs.Glyph | str:
         return str(exc).removeprefix(f"{file.name}: ")
 
 
-def _reading(file: Path, glyph: glyphs.Glyph, probabilities: np.ndarray) -> Reading:
+def _prediction(file: Path, glyph: Glyph, probabilities: np.ndarray) -> Prediction:
     digit = int(probabilities.argmax())
     confidence = round(float(probabilities[digit]), _PLACES)
     found = {"digit": digit, "confidence": confidence, "box": list(glyph.box)}
     return {"path": str(file), "text": str(digit), "digits": [found]}
 
 
-class _Array:
-    """Readings as a JSON array, each printed as soon as it is there."""
-
-    def __init__(self) -> None:
-        self._opening = "["
-
-    def __call__(self, reading: Reading) -> bool:
-        click.echo(f"{self._opening}\n  {json.dumps(reading)}", nl=False)
-        self._opening = ","
-        return "error" not in reading
-
-    def end(self) -> None:
-        click.echo("\n]")
+def _print_json(predictions: Iterator[Prediction]) -> int:
+    """Print a JSON array entry by entry; returns how many files were read."""
+    read, opening = 0, "["
+    for prediction in predictions:
+        click.echo(f"{opening}\n  {json.dumps(prediction)}", nl=False)
+        opening = ","
+        read += "error" not in prediction
+    click.echo("\n]")
+    return read
 
 
-class _Table:
-    """Readings as aligned lines."""
-
-    def __init__(self, longest: int) -> None:
-        self._width = min(longest, _WIDEST)
-
-    def __call__(self, reading: Reading) -> bool:
-        path = reading["path"].encode(errors="replace").decode()
-        if "error" in reading:
-            click.echo(f"{path:{self._width}}  -  {reading['error']}")
-            return False
-        sure = reading["digits"][0]["confidence"]
-        click.echo(f"{path:{self._width}}  {reading['text']}  {sure:7.2%}")
-        return True
-
-    def end(self) -> None:
-        pass
+def _print_lines(predictions: Iterator[Prediction], longest: int) -> int:
+    """Print one aligned line per file; returns how many files were read."""
+    read, width = 0, min(longest, _MAX_WIDTH)
+    for prediction in predictions:
+        path = prediction["path"].encode(errors="replace").decode()  # it may be no UTF-8
+        if "error" in prediction:
+            click.echo(f"{path:{width}}  -  {prediction['error']}")
+        else:
+            confidence = prediction["digits"][0]["confidence"]
+            click.echo(f"{path:{width}}  {prediction['text']}  {confidence:7.2%}")
+            read += 1
+    return read

@@ -1,10 +1,11 @@
-"""`digits report`: what a reader looks at, made from the files in reports/."""
+"""`digits report`: the HTML report and the README's results table."""
 
 import json
 import webbrowser
 
 import click
 
+from digits.cli._terminal import json_option
 from digits.core import files
 from digits.core.errors import DataError, Verdict
 from digits.core.project import Project
@@ -12,53 +13,61 @@ from digits.reports import readme
 
 
 @click.command("report")
-@click.option("--readme", "update", is_flag=True, help="Rewrite the README's results table too.")
-@click.option("--check", is_flag=True, help="Only say whether the README's table is current.")
-@click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--readme", "update", is_flag=True, help="Also update the README's results table.")
+@click.option("--check", is_flag=True, help="Only check the README's results table.")
+@click.option("--open", "show", is_flag=True, help="Open the report in a browser.")
+@json_option
 def command(update: bool, check: bool, show: bool, as_json: bool) -> None:
-    """Write reports/index.html, one page that needs nothing else.
+    """Write reports/index.html, a self-contained page with all results.
 
-    With --readme, the results table of README.md is rewritten between its two markers; with
-    --check nothing is written, and the exit code is 1 if that table isn't what the reports say.
+    With --check, nothing is written.
+
+    \b
+    Exit codes: 0  written, or with --check: the table is up to date
+                1  with --check: the table is out of date
+                2  a report that is needed is missing or damaged
+    \b
+    Examples:
+      digits report --open
+      digits report --readme
     """
     if check and (update or show):
         raise click.UsageError("--check writes nothing; leave out --readme and --open")
     project = Project.find()
-    done: dict[str, str | bool] = {}
+    outcome: dict[str, str | bool]
     if check:
-        done["readme_current"] = _check(project)
+        outcome = {"readme_current": _is_current(project)}
     else:
-        done["page"] = _write_page(project)
+        outcome = {"page": _write_page(project)}
         if update:
-            done["readme_changed"] = _update(project)
-    click.echo(json.dumps(done, indent=2, sort_keys=True) if as_json else _sentence(done))
+            outcome["readme_changed"] = _update(project)
+    click.echo(json.dumps(outcome, indent=2, sort_keys=True) if as_json else _summary(outcome))
     if show:
         webbrowser.open(project.index_page.as_uri())
-    if done.get("readme_current") is False:
+    if outcome.get("readme_current") is False:
         raise Verdict(
-            "README.md: the results table isn't what reports/metrics.json and reports/model.json "
-            "say; run 'digits report --readme'"
+            "README.md: the results table differs from reports/metrics.json and "
+            "reports/model.json; run 'digits report --readme'"
         )
 
 
 def _write_page(project: Project) -> str:
-    from digits.reports import page  # Jinja and Matplotlib: not needed to check the README
+    from digits.reports import page  # imports Jinja and Matplotlib, which --check doesn't need
 
     files.write_text(project.index_page, page.build(project))
     return project.relative(project.index_page)
 
 
-def _check(project: Project) -> bool:
-    text, fresh = _readme(project)
-    return text == fresh
+def _is_current(project: Project) -> bool:
+    text, expected = _readme(project)
+    return text == expected
 
 
 def _update(project: Project) -> bool:
-    text, fresh = _readme(project)
-    if text != fresh:
-        files.write_text(project.root / "README.md", fresh)
-    return text != fresh
+    text, expected = _readme(project)
+    if text != expected:
+        files.write_text(project.root / "README.md", expected)
+    return text != expected
 
 
 def _readme(project: Project) -> tuple[str, str]:
@@ -73,10 +82,10 @@ def _readme(project: Project) -> tuple[str, str]:
     return text, readme.replace(text, readme.results_table(metrics, card))
 
 
-def _sentence(done: dict[str, str | bool]) -> str:
-    if "readme_current" in done:
-        return "README.md is current" if done["readme_current"] else "README.md is out of date"
-    if "readme_changed" not in done:
-        return f"{done['page']} written"
-    readme_now = "rewritten" if done["readme_changed"] else "was current"
-    return f"{done['page']} written; README.md {readme_now}"
+def _summary(outcome: dict[str, str | bool]) -> str:
+    if "readme_current" in outcome:
+        return "README.md is current" if outcome["readme_current"] else "README.md is out of date"
+    if "readme_changed" not in outcome:
+        return f"{outcome['page']} written"
+    state = "rewritten" if outcome["readme_changed"] else "was current"
+    return f"{outcome['page']} written; README.md {state}"

@@ -1,4 +1,4 @@
-"""`digits run`: the Prefect flow over the DVC stages, in a process that leaves nothing behind."""
+"""`digits run`: the Prefect flow, in a process group that is ended with this command."""
 
 import sys
 from pathlib import Path
@@ -10,22 +10,32 @@ from digits.core.project import Project
 from flows import services, summary
 
 
-@click.command()
-@click.option("--force", is_flag=True, help="Run every stage, changed or not.")
-@click.option("--wait", is_flag=True, help="If the pipeline is running already, wait for it.")
+@click.command("run")
+@click.option("--force", is_flag=True, help="Run every stage, even if it is up to date.")
+@click.option("--wait", is_flag=True, help="If the pipeline is already running, wait for it.")
 def command(force: bool, wait: bool) -> None:
-    """Run the pipeline: fetch, ingest, validate, preprocess, train, evaluate, drift.
+    """Run the pipeline: fetch, ingest, validate, preprocess, train, evaluate, drift, report.
 
-    Only what changed is run; if nothing did, this says so. Uses the Prefect server of 'make
-    server' when that is up, else a temporary one.
+    Only stale stages run. Results go to models/ and reports/; open reports/index.html. A run that
+    is interrupted resumes training after the last finished epoch. While 'make server' is up, the
+    run is recorded on that Prefect server, otherwise on a temporary one.
+
+    \b
+    Exit codes: 0  up to date or rebuilt
+                1  the data is invalid
+                2  bad parameters, no data, a failed stage, or a run in progress
+    \b
+    Examples:
+      digits run
+      digits run --force
     """
     project = Project.find()
-    params.load(project.params)  # a typo is told before anything starts
+    params.load(project.params)  # report a typo before anything starts
     if not force and summary.up_to_date(project):
         click.echo("Nothing to do: data, stages and reports are up to date.\n")
         summary.show(project, [])
         return
-    options = [name for name, on in (("--force", force), ("--wait", wait)) if on]
+    options = [name for name, given in (("--force", force), ("--wait", wait)) if given]
     environment = services.environment(project)
     Path(environment["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes one level
     with processes.sigterm_interrupts():

@@ -1,4 +1,4 @@
-"""`digits status`: where the project stands."""
+"""`digits status`: the state of the project."""
 
 import json
 from datetime import datetime
@@ -8,105 +8,111 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from digits.cli._terminal import json_option
 from digits.core.project import Project
 from flows import status
 from flows.status import Run, Status
 
-_REASONS = 3  # changes of a stage that are named; --json has all
+_MAX_REASONS = 3  # named per stage; --json has all
 
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def command(as_json: bool) -> None:
-    """Champion, model and data, what is stale and why, the last runs, drift.
+    """Show the state of the project: champion, model, data, stale stages, runs, drift, server.
 
-    Reads only, and works before anything has been built.
+    It only reads, and also works in a fresh clone. What can't be read is 'unknown', with the
+    reason on stderr.
+
+    \b
+    Exit code: 0
     """
-    found = status.read(Project.find())
+    current = status.read(Project.find())
     if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2))
+        click.echo(json.dumps(current.as_dict(), indent=2))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, lines in _sections(found):
-        table.add_row(name, "\n".join(lines))
+    for name, text in _sections(current):
+        table.add_row(name, text)
     Console(highlight=False, markup=False).print(table)
-    for problem in found.problems:
+    for problem in current.problems:
         click.echo(f"digits: {problem}", err=True)
 
 
-def _sections(found: Status) -> list[tuple[str, list[str]]]:
+def _sections(current: Status) -> list[tuple[str, str]]:
     return [
-        ("champion", [_champion(found.champion)]),
-        ("model", [_model(found.model)]),
-        ("data", [_data(found)]),
-        ("stale", _stale(found.stale)),
-        ("runs", _runs(found.runs)),
-        ("drift", _drift(found.drift)),
-        ("server", [found.server or "not running; start it with 'make server'"]),
+        ("champion", _champion(current.champion)),
+        ("model", _model(current.model)),
+        ("data", _data(current)),
+        ("stale", _stale(current.stale)),
+        ("runs", _runs(current.runs)),
+        ("drift", _drift(current.drift)),
+        ("server", current.server or "not running; start it with 'make server'"),
     ]
 
 
 def _champion(champion: dict[str, Any] | None) -> str:
     if not champion:
         return "none yet; run 'digits models register', then 'digits models promote'"
-    return f"{champion['version']}  {_share(champion['accuracy'])}  commit {champion['commit'][:7]}"
+    accuracy = _accuracy(champion["accuracy"])
+    return f"{champion['version']}  {accuracy}  commit {champion['commit'][:7]}"
 
 
 def _model(model: dict[str, Any] | None) -> str:
     if not model:
         return "none yet; run 'digits run'"
-    absent = "" if model["present"] else "  (weights absent; run 'dvc pull' or 'digits run')"
-    return f"{model['name']}  {_share(model['accuracy'])}{absent}"
+    missing = "" if model["present"] else "  (weights missing; run 'dvc pull' or 'digits run')"
+    return f"{model['name']}  {_accuracy(model['accuracy'])}{missing}"
 
 
-def _share(accuracy: float | None) -> str:
-    return "not evaluated" if accuracy is None else f"{accuracy:.2%} of the test set"
+def _accuracy(accuracy: float | None) -> str:
+    return "not evaluated" if accuracy is None else f"test accuracy {accuracy:.2%}"
 
 
-def _data(found: Status) -> str:
-    if not found.data:
+def _data(current: Status) -> str:
+    if not current.data:
         return "unknown"
-    size = f"{found.data.size / 1e6:,.1f} MB" if found.data.size else "size unknown"
-    absent = "" if found.data.present else "  (absent; run 'digits fetch')"
-    return f"{found.data.md5.removesuffix('.dir')[:12]}  {found.data.files} files, {size}{absent}"
+    data = current.data
+    size = f"{data.size / 1e6:,.1f} MB" if data.size else "size unknown"
+    missing = "" if data.present else "  (missing; run 'digits fetch')"
+    return f"{data.md5.removesuffix('.dir')[:12]}  {data.files} files, {size}{missing}"
 
 
-def _stale(stale: dict[str, list[str]] | None) -> list[str]:
+def _stale(stale: dict[str, list[str]] | None) -> str:
     if stale is None:
-        return ["unknown"]
-    return [f"{stage}: {_reasons(why)}" for stage, why in stale.items()] or [
-        "nothing: what is built belongs to what is in the tree"
-    ]
+        return "unknown"
+    lines = [f"{stage}: {_reasons(changes)}" for stage, changes in stale.items()]
+    return "\n".join(lines) or "nothing; every result is up to date"
 
 
-def _reasons(why: list[str]) -> str:
-    more = f" and {len(why) - _REASONS} more" if len(why) > _REASONS else ""
-    return f"{', '.join(why[:_REASONS])}{more} changed"
+def _reasons(changes: list[str]) -> str:
+    more = f" and {len(changes) - _MAX_REASONS} more" if len(changes) > _MAX_REASONS else ""
+    return f"{', '.join(changes[:_MAX_REASONS])}{more} changed"
 
 
-def _runs(runs: list[Run] | None) -> list[str]:
+def _runs(runs: list[Run] | None) -> str:
     if runs is None:
-        return ["unknown"]
-    return [f"{run.start}  {run.state:9}  {_duration(run)}{run.name}" for run in runs] or [
-        "none yet"
-    ]
+        return "unknown"
+    lines = [f"{run.start}  {run.state:9}  {_duration(run)}{run.name}" for run in runs]
+    return "\n".join(lines) or "none yet"
 
 
 def _duration(run: Run) -> str:
     try:
-        took = datetime.fromisoformat(run.end or "") - datetime.fromisoformat(run.start)
+        elapsed = datetime.fromisoformat(run.end or "") - datetime.fromisoformat(run.start)
     except ValueError:
         return ""
-    return f"{took.total_seconds():,.0f} s  "
+    return f"{elapsed.total_seconds():,.0f} s  "
 
 
-def _drift(drift: dict[str, dict[str, Any]] | None) -> list[str]:
+def _drift(drift: dict[str, dict[str, Any]] | None) -> str:
     if drift is None:
-        return ["not checked yet"]
-    return [
+        return "not checked yet"
+    lines = [
         f"{name}: {'drift' if batch['drift'] else 'no drift'} (p = {batch['p_value']}, "
         f"{batch['n']} images, estimated accuracy {batch['estimated_accuracy']})"
         for name, batch in drift.items()
-    ] or ["no batches"]
+    ]
+    return "\n".join(lines) or "no batches"

@@ -1,4 +1,4 @@
-"""`digits predict` on a real small model: what it prints where, and what it refuses."""
+"""`digits predict` with a small trained model: output, errors, choice of the model."""
 
 import json
 import os
@@ -11,18 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import exit_code, run
 from PIL import Image
 
-from digits.cli import main
-from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.versioning import registry
 
 
 @pytest.fixture
 def pictures(tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]) -> Path:
-    """Twenty real digits, dark on light, 90 px, named by number and label."""
+    """Twenty real digits, dark on light, 90 px, named NUMBER-LABEL.png."""
     images, labels = real_digits
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -33,17 +31,13 @@ def pictures(tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]) -> Path
 
 
 def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any, str]:
-    """Exit code, JSON on stdout, stderr."""
-    code = 0
-    try:
-        main(["predict", "--json", *map(str, arguments)])
-    except SystemExit as exc:
-        code = int(exc.code or 0)
-    said = capsys.readouterr()
-    return code, json.loads(said.out), said.err
+    """Run `digits predict --json`: exit code, parsed stdout, stderr."""
+    code = exit_code("predict", "--json", *map(str, arguments))
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out), captured.err
 
 
-def test_each_picture_gives_its_digit_confidence_and_box(
+def test_each_picture_gets_a_digit_a_confidence_and_a_box(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, found, err = predict(capsys, pictures)
@@ -61,7 +55,7 @@ def test_each_picture_gives_its_digit_confidence_and_box(
     assert err.startswith("model: the workspace's")
 
 
-def test_what_cannot_be_read_gets_an_error_and_the_rest_go_on(
+def test_an_unreadable_file_gets_an_error_and_the_others_are_read(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = sorted(pictures.iterdir())[0]
@@ -72,15 +66,15 @@ def test_what_cannot_be_read_gets_an_error_and_the_rest_go_on(
     assert [("error" in entry) for entry in found] == [False, True, True, False]
     assert set(found[1]) == {"path", "error"}
     assert "no picture in a format that is read" in found[1]["error"]
-    assert found[2]["error"] == "no such file or folder"
+    assert found[2]["error"] == "file or folder not found"
 
 
-def test_it_fails_only_if_nothing_could_be_read(
+def test_exit_code_is_2_if_nothing_could_be_read(
     built_project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, found, err = predict(capsys, tmp_path / "none.png")
     assert code == 2
-    assert found == [{"path": str(tmp_path / "none.png"), "error": "no such file or folder"}]
+    assert found == [{"path": str(tmp_path / "none.png"), "error": "file or folder not found"}]
     assert err.splitlines()[-1].startswith("digits: none of 1 could be read")
 
 
@@ -93,36 +87,34 @@ def test_the_champion_is_used_unless_another_version_is_named(
     assert predict(capsys, pictures, "--version", "0.1.0")[2].startswith("model: v0.1.0")
     found = predict(capsys, pictures, "--version", "workspace")
     assert found[2].startswith("model: the workspace's")
-    with pytest.raises(SystemExit, match="2"):
-        main(["predict", str(pictures), "--version", "v9.9.9"])
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "version 'v9.9.9' is not registered" in said.err
+    assert exit_code("predict", str(pictures), "--version", "v9.9.9") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "version 'v9.9.9' is not registered" in captured.err
 
 
-def test_weights_that_were_changed_are_not_opened(
+def test_modified_weights_are_refused(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = built_project.models / "digits.onnx"
     content = weights.read_bytes()
-    weights.unlink()  # it may be a link into DVC's cache
+    weights.unlink()  # it may be a link to DVC's cache
     weights.write_bytes(content[:-1] + b"\0\0")
-    with pytest.raises(SystemExit, match="2"):
-        main(["predict", str(pictures)])
+    assert exit_code("predict", str(pictures)) == 2
     assert "SHA-256 is" in capsys.readouterr().err
 
 
-def test_a_person_gets_aligned_lines(
+def test_without_json_lines_are_aligned(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["predict", str(pictures)])
+    assert exit_code("predict", str(pictures)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 20
     assert {len(line) for line in lines} == {len(lines[0])}
     assert all(line.endswith("%") for line in lines)
 
 
-def test_many_pictures_are_read_in_chunks(
+def test_predictions_do_not_depend_on_chunks(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = predict(capsys, pictures)[1]
@@ -130,13 +122,13 @@ def test_many_pictures_are_read_in_chunks(
     assert [entry["text"] for entry in many] == [entry["text"] for entry in few] * 14
 
 
-def test_nothing_but_json_and_one_line_is_printed(built_project: Project, pictures: Path) -> None:
+def test_stdout_is_json_and_stderr_names_the_model(built_project: Project, pictures: Path) -> None:
     done = run("python", "-m", "digits", "predict", "--json", str(pictures), cwd=built_project.root)
     assert len(json.loads(done.stdout)) == 20
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_ends_with_one_line(built_project: Project, pictures: Path) -> None:
+def test_ctrl_c_prints_one_line_and_exits_with_130(built_project: Project, pictures: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "digits", "predict", *[str(pictures)] * 2000],
         cwd=built_project.root,
@@ -146,7 +138,7 @@ def test_ctrl_c_ends_with_one_line(built_project: Project, pictures: Path) -> No
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout is not None
-    process.stdout.readline()  # it is at work
+    process.stdout.readline()  # wait until it is working
     process.send_signal(signal.SIGINT)
     started = time.monotonic()
     _, err = process.communicate(timeout=30)
@@ -156,7 +148,7 @@ def test_ctrl_c_ends_with_one_line(built_project: Project, pictures: Path) -> No
     assert time.monotonic() - started < 20
 
 
-def test_a_change_of_the_code_leaves_a_trained_network_usable(
+def test_a_trained_model_survives_changes_of_the_code(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = built_project.root / "src" / "digits" / "models" / "networks.py"
@@ -172,11 +164,12 @@ def test_a_change_of_the_code_leaves_a_trained_network_usable(
     assert done.returncode == 0, done.stderr
 
 
-def test_outside_a_project_it_says_so(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+def test_outside_a_project_it_exits_with_2(
+    tmp_path: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DigitsError, match="run this inside the project"):
-        Project.find()
-    with pytest.raises(SystemExit, match="2"):
-        main(["predict", str(pictures)])
+    assert exit_code("predict", str(pictures)) == 2
+    assert "run this inside the project" in capsys.readouterr().err
