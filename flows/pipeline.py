@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from digits.core import lifetime, locking, params
+from digits.core import locking, params, processes
 from digits.core.errors import BusyError, DigitsError
 from digits.core.project import Project
 from flows import summary, tasks
@@ -65,7 +65,7 @@ def _steps(root: Path, force: bool) -> Any:
 @click.option("--wait", is_flag=True)
 def main(force: bool, wait: bool) -> None:
     """Run the flow here and now, and end with a table."""
-    lifetime.end_with_ancestors(whole_group=True)
+    processes.end_with_ancestors(whole_group=True)
     project = Project.find()
     try:
         state: State[Any] = pipeline(force, wait, return_state=True)

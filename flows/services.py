@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from digits.core import files, lifetime
+from digits.core import files, processes
 from digits.core.errors import DataError
 from digits.core.project import Project
 
@@ -50,7 +50,7 @@ def is_running(project: Project, name: str) -> bool:
         same: bool = psutil.Process(services[name]).cmdline() == services["commands"][name]
     except (KeyError, psutil.Error):
         return False
-    return same and lifetime.alive(services[name])
+    return same and processes.alive(services[name])
 
 
 def environment(project: Project) -> dict[str, str]:
@@ -77,11 +77,11 @@ def server_environment(project: Project, url: str) -> dict[str, str]:
     Unlike in `environment`, the address is not the user's to choose: these are its own processes.
     """
     binaries = str(Path(sys.executable).parent)  # so that `python` in dvc.yaml is this one
-    inherited = {key: value for key, value in os.environ.items() if key != lifetime.WATCHED}
+    inherited = {key: value for key, value in os.environ.items() if key != processes.WATCHED_PIDS}
     return {
         **inherited,
         **environment(project),
-        **lifetime.QUIET,
+        **processes.QUIET_TOOLS_ENV,
         "PATH": os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
@@ -161,7 +161,7 @@ def _end(processes: "Sequence[psutil.Process]") -> None:
 
 def _gone(family: "Sequence[psutil.Process]", seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while any(process.is_running() and lifetime.alive(process.pid) for process in family):
+    while any(process.is_running() and processes.alive(process.pid) for process in family):
         if time.monotonic() > deadline:
             return False
         time.sleep(_PAUSE)

@@ -17,7 +17,7 @@ from absl import logging as absl_logging
 from matplotlib.figure import Figure
 
 from digits.cli import main
-from digits.core import files, lifetime, locking
+from digits.core import files, locking, processes
 from digits.core.params import Augmentation
 from digits.core.project import Project
 from digits.data import dataset, handwriting, mnist
@@ -36,7 +36,7 @@ NO_AUGMENTATION = Augmentation.model_validate(dict.fromkeys(Augmentation.model_f
 @pytest.fixture(scope="session", autouse=True)
 def _quiet() -> None:
     """No tool phones home, and `python` in dvc.yaml is the one that runs the tests."""
-    os.environ.update(lifetime.QUIET)
+    os.environ.update(processes.QUIET_TOOLS_ENV)
     os.environ["PATH"] = os.pathsep.join([str(BINARIES), os.environ["PATH"]])
     os.environ.pop("PREFECT_API_URL", None)
     # TensorFlow's log handler would hold pytest's own stream, and DVC's logging would close it

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import Bench
-from digits.core import files, lifetime
+from digits.core import files, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.formatting import markdown_table
@@ -24,7 +24,7 @@ def main(names: list[str]) -> None:
     """Run the benchmarks of those names, or all; what was measured before is kept."""
     if unknown := [name for name in names if name not in NAMES]:
         sys.exit(f"bench: no benchmark {', '.join(unknown)}; known: {', '.join(NAMES)}")
-    os.environ.update(lifetime.QUIET)
+    os.environ.update(processes.QUIET_TOOLS_ENV)
     loop.keep_memory()
     project = Project.find()
     bench = Bench(project)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from serving import ask, edit_deployment, free_port, pids, server, serving
 
-from digits.core import files, lifetime
+from digits.core import files, processes
 from digits.core.project import Project
 from flows import services
 
@@ -49,7 +49,7 @@ def test_starts_once_serves_and_stops(project: Project) -> None:
 
     stopped = server(project, "stop")
     assert (stopped.returncode, stopped.stdout) == (0, "Stopped: worker, server.\n")
-    assert not any(map(lifetime.alive, before.values()))
+    assert not any(map(processes.alive, before.values()))
     assert server(project, "status").returncode == 1
     assert "Nothing is running" in server(project, "stop").stdout
 

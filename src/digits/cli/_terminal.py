@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from digits.core import lifetime
+from digits.core import processes
 
 _MIN_STEPS = 50  # with fewer, a bar would only flicker
 
@@ -19,7 +19,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def silence_libraries() -> None:
     """Hide the libraries' notes and warnings; call it before TensorFlow is imported."""
-    os.environ.update(lifetime.QUIET)
+    os.environ.update(processes.QUIET_TOOLS_ENV)
     for name in ("absl", "tensorflow", "great_expectations"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("keras", "tensorflow", "evidently", "scipy"):

@@ -1,4 +1,4 @@
-"""One pipeline at a time: a lock that its holder can't leave behind, and that says who holds it."""
+"""File locks that are released when their holder ends and that tell others who holds them."""
 
 import contextlib
 import fcntl
@@ -10,38 +10,38 @@ from pathlib import Path
 
 from digits.core.errors import BusyError
 
-_PAUSE = 0.5  # s between two tries
+_POLL = 0.5  # s between attempts
 
 
 @contextlib.contextmanager
 def exclusive(
     path: Path,
-    who: str,
+    holder: str,
     wait: bool = False,
-    say: Callable[[str], None] = print,
+    on_wait: Callable[[str], None] = print,
     hint: str = "",
 ) -> Iterator[None]:
-    """Hold the lock file at `path`; the system lets go of it when this process ends, however.
+    """Hold the lock file at `path`; the system releases it however this process ends.
 
     Args:
-        who: what others read of the holder.
-        wait: wait for the holder instead of giving up.
-        hint: what else can be done, for the message.
-        say: called once with a line if there is somebody to wait for.
+        holder: what error messages call this process.
+        wait: wait until the lock is free instead of raising an error.
+        on_wait: called once with a line that names the current holder.
+        hint: added to the error message.
 
     Raises:
-        BusyError: somebody else holds it, and `wait` is off; the message says who.
+        BusyError: another process holds the lock and `wait` is off.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        if not _taken(file.fileno()):
+        if not _acquire(file.fileno()):
             if not wait:
-                raise BusyError(f"{_holder(path)}; try again when it has ended{hint}")
-            say(f"{_holder(path)}; waiting")
-            while not _taken(file.fileno()):
-                time.sleep(_PAUSE)
+                raise BusyError(f"{_describe_holder(path)}; try again when it has ended{hint}")
+            on_wait(f"{_describe_holder(path)}; waiting")
+            while not _acquire(file.fileno()):
+                time.sleep(_POLL)
         file.truncate(0)
-        file.write(json.dumps({"who": who, "pid": os.getpid(), "since": time.time()}))
+        file.write(json.dumps({"who": holder, "pid": os.getpid(), "since": time.time()}))
         file.flush()
         try:
             yield
@@ -49,7 +49,7 @@ def exclusive(
             file.truncate(0)
 
 
-def _taken(descriptor: int) -> bool:
+def _acquire(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -57,10 +57,10 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _holder(path: Path) -> str:
+def _describe_holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text())
-        minutes = (time.time() - holder["since"]) / 60
-        return f"{holder['who']} (pid {holder['pid']}) has been running for {minutes:.1f} min"
+        lock = json.loads(path.read_text())
+        minutes = (time.time() - lock["since"]) / 60
+        return f"{lock['who']} (pid {lock['pid']}) has been running for {minutes:.1f} min"
     except (ValueError, KeyError, OSError):
         return "another run of this project's pipeline holds its lock"

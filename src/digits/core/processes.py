@@ -1,4 +1,8 @@
-"""Processes that end together: nothing goes on writing once whoever started it is gone."""
+"""Child processes that never outlive the process that started them.
+
+The parent kills its child's process group and lists itself in DIGITS_ENDS_WITH; the child watches
+the listed processes, in case the parent is killed before it can clean up.
+"""
 
 import contextlib
 import os
@@ -13,15 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from digits.core import lifetime
+# environment variables that keep third-party tools from sending telemetry and filling the terminal
+QUIET_TOOLS_ENV = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+# names the environment variable with the pids, comma-separated, whose end ends a child process too
+WATCHED_PIDS = "DIGITS_ENDS_WITH"
 
+_POLL = 0.5  # s between checks of the watched processes
 _GRACE = 5.0  # s from SIGTERM to SIGKILL
 _TAIL = 12  # lines of output that an error quotes
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended: its exit code (negative: a signal) and its last lines of output."""
+    """A command's exit code (negative: killed by that signal) and its last lines of output."""
 
     code: int
     tail: tuple[str, ...]
@@ -33,11 +47,10 @@ def run(
     on_line: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a command in its own process group, handing on each line that it prints.
+    """Run a command in its own process group and pass each output line to `on_line`.
 
-    However this call ends (an exception, Ctrl-C, SIGTERM turned into an exception), the whole
-    group has ended with it. Should this process be killed, what calls
-    `lifetime.end_with_ancestors` in the command ends by itself.
+    However this call ends (return, exception, Ctrl-C), the whole group has ended too. If this
+    process is killed, descendants that called `end_with_ancestors` end by themselves.
     """
     process = subprocess.Popen(
         command,
@@ -51,8 +64,8 @@ def run(
         start_new_session=True,
     )
     tail: deque[str] = deque(maxlen=_TAIL)
-    # what the command left behind would hold the pipe open, and this call with it
-    threading.Thread(target=_end_with_leader, args=(process,), daemon=True).start()
+    # processes that the command leaves behind would keep the pipe open and block this call
+    threading.Thread(target=_kill_group_after, args=(process,), daemon=True).start()
     try:
         assert process.stdout is not None
         for line in process.stdout:
@@ -64,10 +77,10 @@ def run(
 
 
 def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
-    """Run a command on this terminal, in its own process group; returns its exit code.
+    """Run a command on this terminal in its own process group and return its exit code.
 
-    Ctrl-C and SIGTERM reach the command as SIGTERM, once. However it ends, even by SIGKILL, what
-    it left behind in its group has ended with it.
+    Ctrl-C and SIGTERM reach the command once, as SIGTERM. When it ends, even by SIGKILL, the rest
+    of its group is killed.
     """
     process = subprocess.Popen(
         command,
@@ -88,7 +101,7 @@ def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, st
 
 
 def end_group(process: "subprocess.Popen[Any]") -> None:
-    """End a process that leads a group, and whatever is left of that group."""
+    """End a process that leads a group, and the rest of the group."""
     if process.poll() is None:
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -99,7 +112,7 @@ def end_group(process: "subprocess.Popen[Any]") -> None:
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Within, SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that clean-up runs."""
+    """Within the block, SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that cleanup runs."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -114,20 +127,57 @@ def sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _end_with_leader(process: "subprocess.Popen[Any]") -> None:
+def end_with_ancestors(whole_group: bool = False) -> None:
+    """From now on, kill this process when its parent or one of `watched_pids()` has ended.
+
+    It works even if they were killed with SIGKILL, which leaves them no time to clean up.
+
+    Args:
+        whole_group: also kill this process's group, if it leads one.
+    """
+    parent = os.getppid()
+    pids = watched_pids()
+
+    def watch() -> None:
+        pause = threading.Event()
+        while os.getppid() == parent and all(map(alive, pids)):
+            pause.wait(_POLL)
+        if whole_group and os.getpgrp() == os.getpid():
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end-with-ancestors", daemon=True).start()
+
+
+def watched_pids() -> list[int]:
+    """The processes, besides its parent, whose end ends this process too."""
+    return [int(pid) for pid in os.environ.get(WATCHED_PIDS, "").split(",") if pid]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is running; a zombie is not."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kill_group_after(process: "subprocess.Popen[Any]") -> None:
     process.wait()
     _signal_group(process.pid, signal.SIGKILL)
 
 
-def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    binaries = str(Path(sys.executable).parent)  # so that `python` in dvc.yaml is this one
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    binaries = str(Path(sys.executable).parent)  # so that `python` in dvc.yaml is this interpreter
     return {
         **os.environ,
-        **lifetime.QUIET,
+        **QUIET_TOOLS_ENV,
         "PATH": os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
-        lifetime.WATCHED: ",".join(map(str, [*lifetime.watched(), os.getpid()])),
-        **(more or {}),
+        WATCHED_PIDS: ",".join(map(str, [*watched_pids(), os.getpid()])),
+        **(extra or {}),
     }
 
 

@@ -1,19 +1,19 @@
-"""What every stage does around its work: parameters, one-line errors, ending with its ancestors."""
+"""The entry point that all stages share: parameters, one-line errors, no orphaned processes."""
 
 import os
 import sys
 from collections.abc import Callable
 
-from digits.core import lifetime, params
+from digits.core import params, processes
 from digits.core.errors import DigitsError
 from digits.core.params import Params
 from digits.core.project import Project
 
 
 def main(stage: Callable[[Project, Params], None]) -> None:
-    """Run a stage in the project around the working directory and exit with its code."""
-    os.environ.update(lifetime.QUIET)
-    lifetime.end_with_ancestors()
+    """Run a stage of the project in the working directory; a DigitsError exits with its code."""
+    os.environ.update(processes.QUIET_TOOLS_ENV)
+    processes.end_with_ancestors()
     try:
         project = Project.find()
         stage(project, params.load(project.params))

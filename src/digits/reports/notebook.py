@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from digits.core import files, lifetime
+from digits.core import files, processes
 from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
 
@@ -119,7 +119,9 @@ def _run(notebook: Any, root: Path, home: Path, name: str, say: Callable[[str], 
     kernel.kernel_spec_manager.kernel_dirs = []  # this Python's own, whatever else is installed
     kernel.connection_file = str(home / "kernel.json")
     kernel.transport, kernel.ip = "ipc", str(home / "kernel")  # files of ours instead of ports
-    environment = os.environ | lifetime.QUIET | {"IPYTHONDIR": str(home), "PYTHONHASHSEED": "0"}
+    environment = (
+        os.environ | processes.QUIET_TOOLS_ENV | {"IPYTHONDIR": str(home), "PYTHONHASHSEED": "0"}
+    )
     try:
         client.execute(env=environment)
     except CellExecutionError as exc:

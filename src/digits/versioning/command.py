@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from digits.core import lifetime
+from digits.core import processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 
@@ -16,7 +16,7 @@ def run(project: Project, *command: str) -> "subprocess.CompletedProcess[bytes]"
     Raises:
         DigitsError: the program is not installed.
     """
-    environment = lifetime.QUIET | {"GIT_TERMINAL_PROMPT": "0", "PYTHONUTF8": "1"}
+    environment = processes.QUIET_TOOLS_ENV | {"GIT_TERMINAL_PROMPT": "0", "PYTHONUTF8": "1"}
     try:
         return subprocess.run(
             command,

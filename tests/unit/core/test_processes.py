@@ -1,4 +1,4 @@
-"""Commands that end together, and a lock that ends with its holder."""
+"""Child processes end with their parent; a lock is released when its holder ends."""
 
 import os
 import signal
@@ -11,16 +11,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from digits.core import lifetime, locking, processes
+from digits.core import locking, processes
 from digits.core.errors import BusyError
 
 ORPHAN = "import subprocess, sys; print(subprocess.Popen(['sleep', '100']).pid, flush=True)"
 WATCHER = (
-    "from digits.core import lifetime; lifetime.end_with_ancestors(); import time; time.sleep(100)"
+    "from digits.core.processes import end_with_ancestors; end_with_ancestors();"
+    "import time; time.sleep(100)"
 )
 
 
-def test_lines_arrive_while_the_command_runs_and_its_tail_is_kept(tmp_path: Path) -> None:
+def test_run_passes_on_each_line_and_returns_exit_code_and_tail(tmp_path: Path) -> None:
     lines: list[str] = []
     code = "import sys\nfor i in range(30): print(i)\nsys.exit('at the end')"
     finished = processes.run([sys.executable, "-c", code], tmp_path, lines.append)
@@ -29,17 +30,17 @@ def test_lines_arrive_while_the_command_runs_and_its_tail_is_kept(tmp_path: Path
     assert finished.tail[-1] == "at the end"
 
 
-def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+def test_processes_that_a_command_leaves_behind_are_killed(tmp_path: Path) -> None:
     lines: list[str] = []
     processes.run(
         [sys.executable, "-c", ORPHAN.replace("['sleep', '100']", "['sleep', '100'], stdout=-3")],
         tmp_path,
         lines.append,
     )
-    _gone(int(lines[0]))
+    _assert_gone(int(lines[0]))
 
 
-def test_an_exception_while_it_runs_ends_the_whole_group(tmp_path: Path) -> None:
+def test_an_exception_while_a_command_runs_kills_its_whole_group(tmp_path: Path) -> None:
     pids: list[int] = []
 
     def interrupt(line: str) -> None:
@@ -49,17 +50,17 @@ def test_an_exception_while_it_runs_ends_the_whole_group(tmp_path: Path) -> None
     code = ORPHAN + "; import time; time.sleep(100)"
     with pytest.raises(KeyboardInterrupt):
         processes.run([sys.executable, "-c", code], tmp_path, interrupt)
-    _gone(pids[0])
+    _assert_gone(pids[0])
 
 
-@pytest.mark.parametrize("middle", ["sh", "direct"])
-def test_a_killed_ancestor_takes_its_stage_along(middle: str) -> None:
+@pytest.mark.parametrize("started_by", ["shell", "python"])
+def test_a_stage_ends_when_its_ancestor_is_killed(started_by: str) -> None:
     inner = [sys.executable, "-c", WATCHER]
-    if middle == "sh":
+    if started_by == "shell":
         inner = ["sh", "-c", f'{sys.executable} -c "{WATCHER}"; true']
     outer = (
         "import os, subprocess, sys, time;"
-        f"os.environ['{lifetime.WATCHED}'] = str(os.getpid());"
+        f"os.environ['{processes.WATCHED_PIDS}'] = str(os.getpid());"
         f"subprocess.Popen({inner!r}); time.sleep(100)"
     )
     process = subprocess.Popen([sys.executable, "-c", outer], start_new_session=True)
@@ -67,29 +68,31 @@ def test_a_killed_ancestor_takes_its_stage_along(middle: str) -> None:
     process.kill()
     process.wait()
     for member in family:
-        _gone(member.pid)
+        _assert_gone(member.pid)
 
 
-def test_sigterm_becomes_an_interrupt() -> None:
+def test_sigterm_raises_keyboard_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), processes.sigterm_interrupts():
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_the_second_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+def test_a_busy_lock_names_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "state" / "run.lock"
     with locking.exclusive(path, "digits run"):
-        told = rf"digits run \(pid {os.getpid()}\) has been running .* try again when it has ended"
-        with pytest.raises(BusyError, match=told), locking.exclusive(path, "another"):
+        reason = (
+            rf"digits run \(pid {os.getpid()}\) has been running .* try again when it has ended"
+        )
+        with pytest.raises(BusyError, match=reason), locking.exclusive(path, "another"):
             pass
     with locking.exclusive(path, "another"):
         pass
 
 
-def test_the_second_can_wait(tmp_path: Path) -> None:
-    path, said, done = tmp_path / "run.lock", [], threading.Event()
+def test_waiting_for_a_lock_announces_its_holder_and_then_takes_it(tmp_path: Path) -> None:
+    path, messages, done = tmp_path / "run.lock", [], threading.Event()
 
     def second() -> None:
-        with locking.exclusive(path, "second", wait=True, say=said.append):
+        with locking.exclusive(path, "second", wait=True, on_wait=messages.append):
             done.set()
 
     with locking.exclusive(path, "first"):
@@ -99,11 +102,11 @@ def test_the_second_can_wait(tmp_path: Path) -> None:
         assert not done.is_set()
     assert done.wait(5)
     thread.join()
-    assert said
-    assert "first" in said[0]
+    assert messages
+    assert "first" in messages[0]
 
 
-def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
+def test_a_lock_is_released_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     code = (
         "import sys, time; from pathlib import Path; from digits.core import locking\n"
@@ -132,10 +135,10 @@ def _family(pid: int) -> list[psutil.Process]:
     raise AssertionError("the stage didn't start")
 
 
-def _gone(pid: int) -> None:
+def _assert_gone(pid: int) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        if not lifetime.alive(pid):
+        if not processes.alive(pid):
             return
         time.sleep(0.1)
-    raise AssertionError(f"process {pid} is still there")
+    raise AssertionError(f"process {pid} is still running")
