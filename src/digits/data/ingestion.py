@@ -11,7 +11,7 @@ import pandas as pd
 from digits.core.errors import DataError
 from digits.core.params import Ingest
 from digits.data import handwriting, mnist
-from digits.images import features, glyphs
+from digits.images import decoding, features, glyphs
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def ingest(mnist_folder: Path, batches_folder: Path, params: Ingest) -> Ingested
 def glyphs_of(entries: Iterator[handwriting.Entry]) -> tuple[np.ndarray, list[handwriting.Entry]]:
     """Bring the pictures of a batch to MNIST's form: uint8 `(n, 28, 28)`, and their entries."""
     kept = list(entries)
-    images = [glyphs.normalise(glyphs.decode(e.picture, e.origin), e.origin) for e in kept]
+    images = [glyphs.normalise(decoding.decode(e.picture, e.origin), e.origin) for e in kept]
     return np.stack(images) if images else np.empty((0, glyphs.SIZE, glyphs.SIZE), np.uint8), kept
 
 

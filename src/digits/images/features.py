@@ -1,7 +1,9 @@
-"""What can be measured on a glyph without a model: amount of ink, size, slant, thickness, noise."""
+"""What can be measured on a glyph without a model. A new column is also tested for drift."""
 
 import numpy as np
 import pandas as pd
+
+from digits.images.ink import stroke_width
 
 _CHUNK = 5000
 
@@ -11,24 +13,23 @@ def measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:
 
     Args:
         images: uint8 `(n, h, w)`, white on black.
-        ink_level: pixels from here on count as ink, 1–255.
+        ink_level: pixels of at least this value count as ink, 1–255.
 
     Returns:
-        One row a glyph, float64, no NaN (0 where there is no ink): `intensity` (mean, 0–1), `ink`
+        One row per glyph, float64, no NaN (0 where there is no ink): `intensity` (mean, 0–1), `ink`
         (share of ink pixels), `height` and `width` of the ink in px, `slant` (tangent of the
-        angle, positive leans right), `thickness` (mean stroke width in px, twice area over
-        outline), `noise` (high-frequency energy that strokes don't explain), `softness` (share of
-        the ink that is neither black nor white).
+        angle, positive leans right), `thickness` (mean stroke width in px), `noise`
+        (high-frequency energy that strokes don't explain), `softness` (share of non-black pixels
+        that are grey).
     """
-    chunks = [images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK)] or [images]
-    parts = [_measure(np.asarray(chunk), ink_level) for chunk in chunks]
+    starts = range(0, max(len(images), 1), _CHUNK)  # in chunks, to save memory
+    parts = [_measure(np.asarray(images[i : i + _CHUNK]), ink_level) for i in starts]
     return pd.concat(parts, ignore_index=True)
 
 
 def _measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:
     values = images.astype(np.float32) / 255
     mask = images >= ink_level
-    area = mask.sum(axis=(1, 2))
     return pd.DataFrame(
         {
             "intensity": values.mean(axis=(1, 2)),
@@ -36,7 +37,7 @@ def _measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:
             "height": _extent(np.asarray(mask.any(axis=2))),
             "width": _extent(np.asarray(mask.any(axis=1))),
             "slant": _slant(values),
-            "thickness": _thickness(mask, area),
+            "thickness": stroke_width(mask),
             "noise": _noise(values),
             "softness": _softness(images),
         }
@@ -44,7 +45,7 @@ def _measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:
 
 
 def _extent(occupied: np.ndarray) -> np.ndarray:
-    """From the first to the last occupied place, in places; 0 where none is."""
+    """Length from the first to the last occupied place of each row; 0 where none is."""
     length = occupied.shape[1]
     first = occupied.argmax(axis=1)
     last = length - 1 - occupied[:, ::-1].argmax(axis=1)
@@ -54,7 +55,7 @@ def _extent(occupied: np.ndarray) -> np.ndarray:
 def _slant(values: np.ndarray) -> np.ndarray:
     """Shear of the ink's second moments: -μ11 / μ02 (deslanting, LeCun et al. 1998)."""
     _n, height, width = values.shape
-    # from the middle, so that squares stay small: float32 has seven digits
+    # relative to the centre: float32 has only seven digits, so squares must stay small
     y, x = (np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in (height, width))
     total = np.maximum(values.sum(axis=(1, 2)), 1e-6)
     rows, columns = values.sum(axis=2), values.sum(axis=1)
@@ -62,13 +63,6 @@ def _slant(values: np.ndarray) -> np.ndarray:
     covariance = (values @ x * y).sum(axis=1) / total - mean_y * mean_x
     variance = rows @ y**2 / total - mean_y**2
     return np.where(variance > 1e-3, -covariance / np.maximum(variance, 1e-3), 0)
-
-
-def _thickness(mask: np.ndarray, area: np.ndarray) -> np.ndarray:
-    padded = np.pad(mask, ((0, 0), (1, 1), (1, 1)))
-    outline = (padded[:, 1:] != padded[:, :-1]).sum(axis=(1, 2))
-    outline = outline + (padded[:, :, 1:] != padded[:, :, :-1]).sum(axis=(1, 2))
-    return 2 * area / np.maximum(outline, 1)
 
 
 def _noise(values: np.ndarray) -> np.ndarray:
@@ -79,6 +73,6 @@ def _noise(values: np.ndarray) -> np.ndarray:
 
 
 def _softness(images: np.ndarray) -> np.ndarray:
-    some = (images > 0).sum(axis=(1, 2))
+    lit = (images > 0).sum(axis=(1, 2))
     grey = ((images > 25) & (images < 230)).sum(axis=(1, 2))
-    return grey / np.maximum(some, 1)
+    return grey / np.maximum(lit, 1)

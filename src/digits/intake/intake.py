@@ -20,7 +20,7 @@ from digits.core.project import Project
 from digits.data import handwriting
 from digits.data.handwriting import Entry
 from digits.drift.detector import REFERENCE, DriftDetector
-from digits.images import glyphs
+from digits.images import decoding, glyphs
 from digits.intake import readers
 from digits.versioning import dvc
 
@@ -165,7 +165,7 @@ def take_in(
 def _image(picture: readers.Picture) -> np.ndarray:
     if picture.problem:
         raise PictureError(picture.problem)
-    return glyphs.normalise(glyphs.decode(picture.data, picture.name), picture.name)
+    return glyphs.normalise(decoding.decode(picture.data, picture.name), picture.name)
 
 
 def _entry(picture: readers.Picture, path: Path) -> Entry:
@@ -201,7 +201,7 @@ def _quarantine(folder: Path, path: Path, refused: list[tuple[str, str]]) -> Non
         for number, (name, reason) in enumerate(refused):
             source, copy = root / name, ""
             size = source.stat().st_size if source.is_file() else 0
-            if 0 < size <= min(left, glyphs.MAX_BYTES):
+            if 0 < size <= min(left, decoding.MAX_BYTES):
                 copy, left = f"{number:06d}{source.suffix.lower()}", left - size
                 shutil.copyfile(source, temporary / copy)
             rows.append({"name": name, "reason": reason, "copy": copy})

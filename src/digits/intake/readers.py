@@ -17,7 +17,7 @@ import numpy as np
 
 from digits.core.errors import DataError, PictureError
 from digits.data import handwriting, mnist
-from digits.images import glyphs
+from digits.images import decoding, glyphs
 
 ARRAY_SUFFIXES = (".npz", ".csv")
 _MAX_VALUES = 1 << 30  # bytes of an array
@@ -60,7 +60,7 @@ def find(path: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             file = Path(folder, name)
-            if name.startswith(".") or file.suffix.lower() not in glyphs.SUFFIXES:
+            if name.startswith(".") or file.suffix.lower() not in decoding.SUFFIXES:
                 continue
             if file.is_file() and file.resolve().is_relative_to(root):
                 found.append(file)
@@ -77,8 +77,8 @@ def read_bytes(file: Path) -> bytes:
         if not file.is_file():
             raise PictureError("not a file" if file.exists() else "no such file")
         size = file.stat().st_size
-        if size > glyphs.MAX_BYTES:
-            raise PictureError(f"{size:,} bytes, at most {glyphs.MAX_BYTES:,} are read")
+        if size > decoding.MAX_BYTES:
+            raise PictureError(f"{size:,} bytes, at most {decoding.MAX_BYTES:,} are read")
         return file.read_bytes()
     except OSError as exc:
         raise PictureError(f"can't be read ({exc.strerror})") from exc
@@ -107,7 +107,7 @@ def load(path: Path, labels: Path | None = None, writer: str = "") -> Iterator[P
 
 
 def _is_array(path: Path) -> bool:
-    if path.is_dir() or path.suffix.lower() in glyphs.SUFFIXES:
+    if path.is_dir() or path.suffix.lower() in decoding.SUFFIXES:
         return False
     return path.suffix.lower() in ARRAY_SUFFIXES or _is_idx(path)
 
@@ -124,7 +124,7 @@ def _files(path: Path, labels: Path | None, writer: str) -> Iterator[Picture]:
     root = path if path.is_dir() else path.parent
     files = {file.relative_to(root).as_posix(): file for file in find(path)}
     if not files:
-        raise DataError(f"{path}: no pictures in it; expected {', '.join(glyphs.SUFFIXES)}")
+        raise DataError(f"{path}: no pictures in it; expected {', '.join(decoding.SUFFIXES)}")
     table = _table(labels, list(files)) if labels else {}
     for name, file in files.items():
         label, by = table.get(name, (_folder_label(name) if not labels else None, ""))

@@ -65,7 +65,7 @@ def test_an_unreadable_file_gets_an_error_and_the_others_are_read(
     assert code == 0
     assert [("error" in entry) for entry in found] == [False, True, True, False]
     assert set(found[1]) == {"path", "error"}
-    assert "no picture in a format that is read" in found[1]["error"]
+    assert "not a picture in a supported format" in found[1]["error"]
     assert found[2]["error"] == "file or folder not found"
 
 

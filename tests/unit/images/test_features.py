@@ -37,7 +37,7 @@ def test_slant_is_the_tangent_of_the_angle_and_positive_to_the_right(lean: float
     assert measure(line)["slant"] == pytest.approx(lean, abs=0.05)
 
 
-def test_noise_and_softness_tell_grain_and_blur_from_strokes() -> None:
+def test_noise_rises_with_grain_and_softness_with_blur() -> None:
     from scipy import ndimage
 
     bar = blank()
@@ -64,7 +64,7 @@ def test_no_images_give_an_empty_table_with_all_columns() -> None:
     assert len(table) == 0
 
 
-def test_many_images_are_measured_as_each_alone(
+def test_images_are_measured_independently_of_each_other(
     real_digits: tuple[np.ndarray, np.ndarray],
 ) -> None:
     images = real_digits[0][:50]
@@ -74,7 +74,7 @@ def test_many_images_are_measured_as_each_alone(
     pd.testing.assert_frame_equal(whole, pd.concat(alone, ignore_index=True), atol=1e-6)
 
 
-def test_ink_level_decides_what_counts_as_ink() -> None:
+def test_pixels_below_the_ink_level_are_not_ink() -> None:
     faint = blank()
     faint[10:18, 10:18] = 100
     images = faint[None]

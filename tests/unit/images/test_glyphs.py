@@ -1,4 +1,4 @@
-"""From any picture to MNIST's form: photos, thin ink, shadow, ruling, hostile files."""
+"""Any picture → MNIST's form: photos, thin and thick ink, shadows, ruled lines, specks."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def as_picture(values: np.ndarray) -> np.ndarray:
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two glyphs, the best over shifts by a pixel."""
+    """Best correlation of two glyphs over shifts by a pixel."""
     shifted = [np.roll(other, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     return max(float(np.corrcoef(one.ravel(), s.ravel())[0, 1]) for s in shifted)
 
@@ -47,7 +47,7 @@ def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def test_every_glyph_is_in_mnists_form_and_stays_as_it_is(
+def test_normalising_a_glyph_again_changes_nothing(
     real_digits: tuple[np.ndarray, np.ndarray],
 ) -> None:
     for image in real_digits[0][::9]:
@@ -57,7 +57,7 @@ def test_every_glyph_is_in_mnists_form_and_stays_as_it_is(
         assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(20, abs=1)
 
 
-def test_black_on_white_is_turned_over(digit: np.ndarray) -> None:
+def test_black_on_white_is_inverted(digit: np.ndarray) -> None:
     np.testing.assert_array_equal(glyphs.normalise(255 - digit), digit)
 
 
@@ -68,14 +68,14 @@ def test_a_photo_gives_the_digit_that_was_photographed(digit: np.ndarray, polari
     assert alike(glyphs.normalise(picture), digit) > 0.9
 
 
-def test_the_edge_of_a_shadow_across_the_digit_changes_nothing(digit: np.ndarray) -> None:
+def test_the_edge_of_a_shadow_across_the_digit_changes_little(digit: np.ndarray) -> None:
     values = photo(digit)
     rows, columns = np.mgrid[: values.shape[0], : values.shape[1]]
     values[rows + columns > 290] *= 0.55
     assert alike(glyphs.normalise(as_picture(values)), digit) > 0.88
 
 
-def test_ruling_is_left_out(digit: np.ndarray) -> None:
+def test_ruled_lines_are_removed(digit: np.ndarray) -> None:
     values = photo(digit)
     for line in (60, 130, 200, 270):
         values[line : line + 2] *= 0.7
@@ -84,7 +84,7 @@ def test_ruling_is_left_out(digit: np.ndarray) -> None:
     assert glyph.box[2] - glyph.box[0] < 200  # not the whole width
 
 
-def test_a_bar_as_thick_as_the_other_strokes_is_no_ruling() -> None:
+def test_a_bar_as_thick_as_the_other_strokes_is_not_a_ruled_line() -> None:
     picture = np.full((200, 120), 255, np.uint8)
     picture[20:26] = 0  # a tightly cropped 7, its bar from edge to edge
     for row in range(26, 190):
@@ -94,7 +94,7 @@ def test_a_bar_as_thick_as_the_other_strokes_is_no_ruling() -> None:
     assert glyph.box == pytest.approx((0, 20, 120, 190), abs=2)
 
 
-def test_specks_far_from_the_digit_and_what_the_edge_cuts_are_left_out(digit: np.ndarray) -> None:
+def test_distant_specks_and_parts_cut_by_the_edge_are_removed(digit: np.ndarray) -> None:
     values = photo(digit)
     clean = glyphs.extract(as_picture(values))
     values[5:9, 5:9] = 60
@@ -136,17 +136,6 @@ def test_the_box_of_a_camera_picture_is_upright_and_full_size(orientation: int) 
     assert glyphs.read(data).box == pytest.approx((200, 900, 500, 1300), abs=10)
 
 
-def test_transparent_ink_is_laid_on_the_ground_it_stands_out_from(digit: np.ndarray) -> None:
-    for ink in (0, 255):
-        image = Image.merge("LA", [Image.new("L", (28, 28), ink), Image.fromarray(digit)])
-        assert alike(glyphs.normalise(glyphs.decode(encode(image))), digit) > 0.99
-
-
-def test_sixteen_bits_are_brought_to_eight(digit: np.ndarray) -> None:
-    image = Image.fromarray(digit.astype(np.uint16) * 257)
-    np.testing.assert_array_equal(glyphs.decode(encode(image)), digit)
-
-
 @pytest.mark.parametrize(
     "picture",
     [
@@ -181,36 +170,14 @@ def test_any_shape_and_content_gives_a_glyph_or_an_error() -> None:
 
 
 @pytest.mark.parametrize("values", [np.zeros((3, 28, 28), np.uint8), np.zeros((28, 28))])
-def test_what_is_no_grey_picture_is_refused(values: np.ndarray) -> None:
+def test_arrays_other_than_grey_pictures_are_refused(values: np.ndarray) -> None:
     with pytest.raises(PictureError, match=r"expected uint8 \(height, width\), got"):
         glyphs.normalise(values)
 
 
-def test_a_bomb_is_not_decoded() -> None:
-    data = encode(Image.new("1", (8000, 6000)))
-    assert len(data) < 100_000
-    with pytest.raises(PictureError, match=r"b\.png: 8000 × 6000 pixels, at most 40,000,000"):
-        glyphs.decode(data, "b.png")
-    with pytest.raises(PictureError, match="bytes, at most 20,971,520 are read"):
-        glyphs.decode(b"\0" * (glyphs.MAX_BYTES + 1))
-
-
-@pytest.mark.parametrize("cut", [10, 60, 200])
-def test_a_file_that_ends_early_is_refused(digit: np.ndarray, cut: int) -> None:
-    data = encode(Image.fromarray(np.tile(digit, (4, 4))), "JPEG")
-    with pytest.raises(PictureError, match="expected PNG, JPEG"):
-        glyphs.decode(data[:cut])
-
-
-def test_other_formats_are_not_opened() -> None:
-    data = encode(Image.new("RGB", (20, 20)), "PDF")
-    with pytest.raises(PictureError, match="no picture in a format that is read"):
-        glyphs.decode(data)
-
-
-@pytest.mark.skipif(not HANDWRITING.is_dir(), reason="the development photos are not here")
+@pytest.mark.skipif(not HANDWRITING.is_dir(), reason="the development photos are missing")
 def test_development_photos_become_clean_glyphs() -> None:
-    """No ink is lost or added on any of 226 photos: glyphs are as full as MNIST's."""
+    """Glyphs of 226 photos have as much ink as MNIST's: none is lost or added."""
     with (HANDWRITING / "photos" / "labels.csv").open() as file:
         names = [row["filename"] for row in csv.DictReader(file)]
     images = [glyphs.read((HANDWRITING / "photos" / name).read_bytes()).image for name in names]

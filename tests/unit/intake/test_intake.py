@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_set_aside_with_its_reason(
     with (folder / "reasons.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["3/broken.png", "4/blank.png"]
-    assert "no picture in a format" in rows[0]["reason"]
+    assert "not a picture in a supported format" in rows[0]["reason"]
     assert rows[1]["reason"].startswith("no ink found")
     assert (folder / rows[0]["copy"]).read_bytes() == b"\x89PNG nothing more"
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from digits.core.errors import DataError, PictureError
 from digits.data import mnist
-from digits.images import glyphs
+from digits.images import decoding
 from digits.intake import readers
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
@@ -23,7 +23,7 @@ def save(path: Path, number: int = 0) -> None:
 
 
 def grey(picture: readers.Picture) -> np.ndarray:
-    return glyphs.decode(picture.data)
+    return decoding.decode(picture.data)
 
 
 def test_pictures_below_a_folder_are_found_in_order(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, told: s
 def test_a_file_that_is_too_large_is_named_and_the_rest_go_on(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     with (tmp_path / "b.png").open("wb") as file:
-        file.truncate(glyphs.MAX_BYTES + 1)  # sparse
+        file.truncate(decoding.MAX_BYTES + 1)  # sparse
     good, bad = readers.load(tmp_path)
     assert not good.problem
     assert (bad.name, bad.data) == ("b.png", b"")
