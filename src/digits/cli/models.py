@@ -1,4 +1,4 @@
-"""`digits models`: the registry on the command line."""
+"""`digits models`: the model registry."""
 
 import json
 from dataclasses import asdict
@@ -11,16 +11,16 @@ from digits.core.errors import RegistryError, Verdict
 from digits.core.project import Project
 from digits.versioning import registry
 
-_SHORT = 12  # hex digits of a SHA-256 that are shown
+_SHORT = 12  # hex digits of a SHA-256 to show
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("models")
 def command() -> None:
-    """The registry: which models there are, which one is champion, are their files genuine.
+    """The model registry: versions, the champion, and the digests of their files.
 
-    Versions and the champion are annotated git tags (digits@v0.1.0, digits#champion#1), made in
-    this clone only. Sharing them is up to you: git push --tags
+    Versions and champions are annotated git tags (digits@v0.1.0, digits#champion#1). These
+    commands create them in this clone only; git push --tags shares them.
     """
 
 
@@ -31,13 +31,13 @@ def command() -> None:
     type=click.Choice(["patch", "minor", "major"]),
     default="patch",
     show_default=True,
-    help="Which number of the newest version to raise when VERSION is left out.",
+    help="Without VERSION: which number of the newest version to raise.",
 )
 def register(version: str | None, bump: registry.Bump) -> None:
-    """Register HEAD's model as VERSION, for example v0.2.0.
+    """Register the model of HEAD as VERSION, for example v0.2.0.
 
-    HEAD must hold what lies in the tree: pipeline, parameters, reports and the model card, whose
-    digests models/ must match. Then share it: dvc push && git push --tags
+    The pipeline, parameters and reports must be committed, and models/ must match the digests in
+    the model card, reports/model.json. To share the version: dvc push && git push --tags
     """
     made = registry.register(Project.find(), version, bump)
     click.echo(f"{made.name}: registered commit {made.commit[:7]} (tag {made.tag})")
@@ -47,7 +47,7 @@ def register(version: str | None, bump: registry.Bump) -> None:
 @command.command("list")
 @_JSON
 def list_(as_json: bool) -> None:
-    """The versions, the newest first; * marks the champion."""
+    """List the versions, newest first; * marks the champion."""
     versions = registry.versions(Project.find())
     if as_json:
         click.echo(json.dumps([asdict(version) for version in versions], indent=2))
@@ -60,37 +60,37 @@ def list_(as_json: bool) -> None:
 @command.command()
 @click.argument("version")
 def promote(version: str) -> None:
-    """Make VERSION the champion. Share it with git push --tags"""
+    """Make VERSION the champion. To share this: git push --tags"""
     chosen, changed = registry.promote(Project.find(), version)
     click.echo(f"{chosen.name}: {'now' if changed else 'already'} the champion")
 
 
 @command.command()
 def rollback() -> None:
-    """Make the champion before the present one champion again. Share it with git push --tags"""
-    now, before = registry.rollback(Project.find())
-    click.echo(f"{now.name}: champion again, instead of {before.name}")
+    """Make the previous champion the champion again. To share this: git push --tags"""
+    champion, replaced = registry.rollback(Project.find())
+    click.echo(f"{champion.name}: champion again, replaces {replaced.name}")
 
 
 @command.command()
 @_JSON
 def verify(as_json: bool) -> None:
-    """Are the weights those that were registered? Exit code 1 if a file is not.
+    """Check all weights against their registered SHA-256. Exit code 1 if one differs.
 
-    Looks at models/ and at every version, in build/registry, DVC's cache or its remote. A version
-    whose files are in none of them is absent: not wrong, but not confirmed.
+    Checks models/ and every version, whose files are read from build/registry, DVC's cache or its
+    remote. Files that are in none of them are reported as absent: unverified, which is no failure.
     """
     checks = registry.verify(Project.find())
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=2))
     elif not checks:
-        raise RegistryError("nothing to verify: no model and no version; run 'dvc repro'")
+        raise RegistryError("nothing to verify: there is no model and no version; run 'dvc repro'")
     else:
         for check in checks:
             click.echo(f"{check.state:8}  {check.version}  {check.file}  {check.expected[:_SHORT]}")
-    wrong = [registry.describe(check) for check in checks if check.state == "mismatch"]
-    if wrong:
-        raise Verdict("; ".join(wrong))
+    mismatches = [registry.describe(check) for check in checks if check.state == "mismatch"]
+    if mismatches:
+        raise Verdict("; ".join(mismatches))
 
 
 def _table(versions: list[registry.Version]) -> Table:

@@ -1,21 +1,21 @@
-"""The model registry: versions and the champion as git tags, weights that match their card.
+"""The model registry: which versions there are, and which one is the champion.
 
-The tags are GTO's (`digits@v0.2.0`, `digits#champion#3`), so `gto` and `dvc artifacts get` read
-them too. A version is a commit; its model card, reports/model.json, names the SHA-256 of every
-weights file. Opening them is `digits.models.weights`' affair.
+GTO keeps it in annotated git tags (`digits@v0.2.0`, `digits#champion#3`), which `gto` and
+`dvc artifacts get` read too. A version is a commit: its model card, reports/model.json, holds the
+SHA-256 of every weights file, and DVC holds the files.
 """
 
 import json
-import re
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from re import fullmatch
 from typing import Any, Literal
 
 from digits.core import files
-from digits.core.errors import DataError, RegistryError, StageError
+from digits.core.errors import DataError, DigitsError, RegistryError, StageError
 from digits.core.project import Project
 from digits.models import weights
 from digits.versioning import dvc, git
@@ -24,12 +24,10 @@ ARTIFACT = "digits"
 CHAMPION = "champion"
 FIRST = "v0.1.0"
 WORKSPACE = "workspace"
-_MODELS = "models"  # the artifact's path in dvc.yaml; the card's paths start with it
+_MODELS = "models"  # the artifact's path in dvc.yaml, where every path of a model card starts
 _CARD = "reports/model.json"
 _METRICS = "reports/metrics.json"
-_VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.-]+)?")  # as in GTO's tags
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_BACK = "Roll back"
+_ROLLBACK = "Roll back"  # how the message of a rollback's tag starts
 
 Bump = Literal["patch", "minor", "major"]
 State = Literal["ok", "mismatch", "absent"]
@@ -37,19 +35,19 @@ State = Literal["ok", "mismatch", "absent"]
 
 @dataclass(frozen=True)
 class Version:
-    """One registered model: figures as its commit reports them, digests as its card has them."""
+    """One registered model, with the accuracy and the digests that its commit reports."""
 
     name: str
     tag: str
     commit: str
     champion: bool
     accuracy: float | None  # on the test set, 0 to 1
-    weights: dict[str, str]  # file → SHA-256
+    weights: dict[str, str]  # path → SHA-256
 
 
 @dataclass(frozen=True)
 class Check:
-    """What became of one weights file of one version."""
+    """The result of checking one weights file of one version."""
 
     version: str
     file: str
@@ -59,118 +57,116 @@ class Check:
 
 
 def versions(project: Project) -> list[Version]:
-    """All registered versions, the newest first."""
-    champion = next(iter(reversed(_champions(project))), None)
-    registered = _registered(project)
-    return [
-        _read(project, name, registered[name], champion=name == champion)
-        for name in sorted(registered, key=_order, reverse=True)
-    ]
+    """All registered versions, newest first.
+
+    Raises:
+        DigitsError: the registry can't be read.
+    """
+    commits, champions = _read_tags(project)
+    return [_read_version(project, name, commits, champions) for name in commits]
 
 
 def find(project: Project, version: str = CHAMPION) -> Version:
-    """The version of that name (`v0.1.0` or `0.1.0`), or the champion.
+    """The version with this name (`v0.1.0` or `0.1.0`), or the champion.
 
     Raises:
-        RegistryError: there is no such version, or no champion yet.
+        RegistryError: the version is not registered, or there is no champion yet.
+        DigitsError: the registry can't be read.
     """
-    known = versions(project)
-    if version == CHAMPION:
-        wanted = [one for one in known if one.champion]
-        if not wanted:
-            raise RegistryError("no champion yet; run 'digits models promote VERSION'")
-        return wanted[0]
-    name = f"v{version.removeprefix('v')}"
-    for one in known:
-        if one.name == name:
-            return one
-    names = ", ".join(one.name for one in known) or "none; run 'digits models register'"
-    raise RegistryError(f"version '{version}' is not registered; there are: {names}")
+    commits, champions = _read_tags(project)
+    if version == CHAMPION and not champions:
+        raise RegistryError("no champion yet; run 'digits models promote VERSION'")
+    name = champions[-1] if version == CHAMPION else _with_v(version)
+    if name not in commits:
+        known = ", ".join(commits) or "none; run 'digits models register'"
+        raise RegistryError(f"version '{version}' is not registered; registered: {known}")
+    return _read_version(project, name, commits, champions)
 
 
 def register(project: Project, version: str | None = None, bump: Bump = "patch") -> Version:
-    """Tag HEAD as a version: `version`, else the newest one with one of its numbers raised.
+    """Tag HEAD as `version`, by default the newest version with one of its numbers raised.
 
     Raises:
-        RegistryError: the tree differs from HEAD, the card is not committed, the weights don't
-            match it, the version's form is wrong, or HEAD or the version is registered already.
+        RegistryError: the tree differs from HEAD, the model card is not committed, the weights
+            don't match it, `version` is not a version number, or HEAD or `version` is registered
+            already.
     """
+    from gto import api
+    from gto.versions import SemVer
+
     head = git.resolve(project, "HEAD")
     _check_committed(project)
     weights.verified(project.root, _card(project, head))
-    registered = _registered(project)
-    for name, commit in registered.items():
-        if commit == head:
-            raise RegistryError(f"HEAD ({head[:7]}) is registered already, as {name}")
-    name = _well_formed(version) if version else _next(registered, bump)
-    _tag(
-        lambda api: api.register(
-            project.root, ARTIFACT, head, version=name, message=f"Register {ARTIFACT} {name}"
-        )
-    )
-    return find(project, name)
+    if version and not SemVer.is_valid(_with_v(version)):
+        raise RegistryError(f"'{version}' is not a version number; expected a form like {FIRST}")
+    name = _with_v(version) if version else None
+    if not version and not _read_tags(project)[0]:
+        name = FIRST
+    bumped = {} if name else {f"bump_{bump}": True}
+    with _gto_errors("no tag was made"):
+        event = api.register(project.root, ARTIFACT, head, version=name, **bumped)
+    return find(project, event.version)
 
 
 def promote(project: Project, version: str) -> tuple[Version, bool]:
-    """Make a version the champion: that version, and whether it was not the champion before."""
+    """Make a version the champion; returns it, and whether the champion changed."""
     chosen = find(project, version)
-    if chosen.champion:
-        return chosen, False
-    _assign(project, chosen.name, f"Promote {chosen.name}")
-    return find(project, chosen.name), True
+    if not chosen.champion:
+        _assign(project, chosen.name, f"Promote {chosen.name}")
+    return find(project, chosen.name), not chosen.champion
 
 
 def rollback(project: Project) -> tuple[Version, Version]:
-    """The champion before the present one is champion again: (it, the one that was).
+    """Make the previous champion the champion again; returns it and the one it replaces.
 
-    Called again it goes one further back, not forth.
+    A second rollback goes back one more champion; it doesn't undo the first.
 
     Raises:
-        RegistryError: there was no champion before.
+        RegistryError: there is no previous champion.
     """
-    champions = _champions(project)
+    _, champions = _read_tags(project)
     if len(champions) < 2:
-        present = f"{champions[0]} is the first champion" if champions else "no champion yet"
-        raise RegistryError(f"{present}: nothing to roll back to")
-    before, present = champions[-2:]
-    _assign(project, before, f"{_BACK} from {present} to {before}")
-    return find(project, before), find(project, present)
+        reason = f"{champions[0]} is the first champion" if champions else "no champion yet"
+        raise RegistryError(f"{reason}: nothing to roll back to")
+    previous, current = champions[-2:]
+    _assign(project, previous, f"{_ROLLBACK} from {current} to {previous}")
+    return find(project, previous), find(project, current)
 
 
 def verify(project: Project) -> list[Check]:
-    """Every weights file of the workspace and of every version against its registered SHA-256.
+    """Check every weights file of the workspace and of every version against its model card.
 
-    A version's files are those in build/registry, else those that DVC's cache or remote has; what
+    A version's files are read from build/registry, else from DVC's cache or remote. A file that
     is in none of them is "absent".
     """
     checks: list[Check] = []
     if project.model_card.is_file():
         card = files.read_json(project.model_card)
-        checks += _check(WORKSPACE, project.root, _digests(card))
+        checks += _check_files(WORKSPACE, project.root, _digests(card))
     for version in versions(project):
         checks += _check_version(project, version)
     return checks
 
 
 def materialise(project: Project, version: str = CHAMPION) -> Path:
-    """A version as a folder that `Recogniser.load` takes: models/ and its card, both as registered.
+    """A version as a folder for `Recogniser.load`: its models/ and model card, both verified.
 
     Raises:
-        RegistryError: the version is unknown, its files are nowhere, or not what was registered.
+        RegistryError: the version is unknown, its files are missing, or they don't match its card.
     """
     chosen = find(project, version)
     card = _card(project, chosen.commit)
     folder = project.registry_cache / chosen.name
-    if not _is_good(folder, card):  # absent or damaged: it is only a copy, make a good one
+    if not _matches(folder, card):  # missing or damaged; it is only a copy, so replace it
         with files.replacing_folder(folder) as temporary:
-            _get(project, chosen, temporary / _MODELS)
+            _download(project, chosen, temporary / _MODELS)
             weights.verified(temporary, card)
             files.write_json(temporary / _CARD, card)
     return folder
 
 
 def describe(check: Check) -> str:
-    """One line on a file that is not what was registered."""
+    """One line about a file that doesn't match its model card."""
     return (
         f"{check.version}: {check.file}: SHA-256 is {check.found}, expected {check.expected}; "
         "don't use it; delete it and run 'dvc pull' or 'dvc repro'"
@@ -180,121 +176,84 @@ def describe(check: Check) -> str:
 # tags
 
 
-def _registered(project: Project) -> dict[str, str]:
-    """Version → commit."""
-    found: dict[str, str] = {}
-    withdrawn: set[str] = set()
-    for tag, commit in _tags(project, f"{ARTIFACT}@*").items():
-        name = tag.removeprefix(f"{ARTIFACT}@").split("#")[0]
-        if name.endswith("!"):  # GTO's mark for a version that was taken back
-            withdrawn.add(name.removesuffix("!"))
-        elif _VERSION.fullmatch(name):
-            found[name] = commit
-    return {name: commit for name, commit in found.items() if name not in withdrawn}
+def _read_tags(project: Project) -> tuple[dict[str, str], list[str]]:
+    """The registered versions and their commits, newest first; the champions, current one last."""
+    from gto import api
+    from gto.versions import SemVer
+
+    with _gto_errors("the registry can't be read", DigitsError):
+        events = api.history(project.root, ARTIFACT, ascending=True)
+    commits: dict[str, str] = {}
+    for event in events:
+        if event["event"] == "registration":
+            commits[event["version"]] = event["commit"]
+        elif event["event"] == "deregistration":
+            commits.pop(event["version"], None)
+    newest_first = sorted(commits, key=SemVer, reverse=True)
+
+    changes = [one for one in events if one["stage"] == CHAMPION and one["version"] in commits]
+    # GTO orders events by time in whole seconds; its counter orders those of the same second
+    changes.sort(key=lambda event: api.parse_tag(event["ref"]).get("counter", 0))
+    return {name: commits[name] for name in newest_first}, _champions(changes)
 
 
-def _champions(project: Project) -> list[str]:
-    """The champions up to the present one, which is last; what was rolled back is gone."""
-    names = {commit: name for name, commit in _registered(project).items()}
-    history: list[str] = []
-    tags = _tags(project, f"{ARTIFACT}#{CHAMPION}*")
-    for tag in sorted(tags, key=lambda tag: int(tag.rpartition("#")[2])):
-        name = names.get(tags[tag])
-        if name is None:
-            continue
-        if tag.startswith(f"{ARTIFACT}#{CHAMPION}!"):
-            history = [one for one in history if one != name]
-        elif _message(project, tag).startswith(_BACK) and history[-2:-1] == [name]:
-            history.pop()
-        elif history[-1:] != [name]:
-            history.append(name)
-    return history
-
-
-def _tags(project: Project, pattern: str) -> dict[str, str]:
-    """Annotated tag → commit; like GTO, lightweight tags don't count."""
-    form = "%(objecttype) %(*objectname) %(refname:strip=2)"
-    lines = git.run(project, "for-each-ref", f"--format={form}", f"refs/tags/{pattern}")
-    rows = [line.split(" ", 2) for line in lines.splitlines()]
-    counted = re.compile(rf"{ARTIFACT}(@.+|#{CHAMPION}!?#\d+)")
-    return {tag: commit for kind, commit, tag in rows if kind == "tag" and counted.fullmatch(tag)}
-
-
-def _message(project: Project, tag: str) -> str:
-    return git.run(project, "for-each-ref", "--format=%(contents:subject)", f"refs/tags/{tag}")
+def _champions(changes: list[dict[str, Any]]) -> list[str]:
+    """The champions, current one last; a rollback removes the champion that it replaces."""
+    champions: list[str] = []
+    for event in changes:
+        name = event["version"]
+        if event["event"] == "unassignment":
+            champions = [champion for champion in champions if champion != name]
+        elif event["message"].startswith(_ROLLBACK) and champions[-2:-1] == [name]:
+            champions.pop()
+        elif champions[-1:] != [name]:
+            champions.append(name)
+    return champions
 
 
 def _assign(project: Project, version: str, message: str) -> None:
-    # force: GTO refuses a version that was champion before
-    _tag(
-        lambda api: api.assign(
-            project.root, ARTIFACT, CHAMPION, version=version, message=message, force=True
-        )
-    )
-
-
-def _tag(action: Callable[[Any], Any]) -> None:
     from gto import api
+
+    # force: GTO refuses a version that was champion before
+    with _gto_errors("no tag was made"):
+        api.assign(project.root, ARTIFACT, CHAMPION, version, message=message, force=True)
+
+
+def _with_v(version: str) -> str:
+    return f"v{version.removeprefix('v')}"
+
+
+@contextmanager
+def _gto_errors(context: str, error: type[DigitsError] = RegistryError) -> Iterator[None]:
     from gto.exceptions import GTOException
     from scmrepo.exceptions import SCMError
 
     try:
-        action(api)
+        yield
     except (GTOException, SCMError) as exc:
-        raise RegistryError(f"no tag was made: {exc}") from exc
+        raise error(f"{context}: {' '.join(str(exc).split())}") from exc
 
 
 # versions
 
 
-def _order(name: str) -> tuple[int, int, int, bool, str]:
-    major, minor, patch, suffix = _parts(name)
-    return major, minor, patch, not suffix, suffix  # a pre-release comes before its release
-
-
-def _parts(name: str) -> tuple[int, int, int, str]:
-    match = _VERSION.fullmatch(name)
-    if not match:
-        raise RegistryError(f"'{name}' is no version; expected a form like {FIRST}")
-    return int(match[1]), int(match[2]), int(match[3]), match[4] or ""
-
-
-def _well_formed(version: str) -> str:
-    name = f"v{version.removeprefix('v')}"
-    _parts(name)
-    return name
-
-
-def _next(registered: dict[str, str], bump: Bump) -> str:
-    if not registered:
-        return FIRST
-    major, minor, patch, _ = _parts(max(registered, key=_order))
-    raised = {
-        "major": (major + 1, 0, 0),
-        "minor": (major, minor + 1, 0),
-        "patch": (major, minor, patch + 1),
-    }
-    return "v" + ".".join(map(str, raised[bump]))
-
-
-def _read(project: Project, name: str, commit: str, *, champion: bool) -> Version:
-    """A version whose reports are missing or damaged is listed too; `verify` says what is wrong."""
-    accuracy, digests = None, {}
+def _read_version(
+    project: Project, name: str, commits: dict[str, str], champions: list[str]
+) -> Version:
+    """A version; without figures if its reports are missing or damaged, which `verify` reports."""
+    commit, accuracy, digests = commits[name], None, {}
     with suppress(RegistryError):
         digests = _digests(_card(project, commit))
     with suppress(RegistryError):
         test = (_document(project, commit, _METRICS) or {}).get("test")
-        figure = test.get("accuracy") if isinstance(test, dict) else None
-        accuracy = float(figure) if isinstance(figure, int | float) else None
-    return Version(name, f"{ARTIFACT}@{name}", commit, champion, accuracy, digests)
-
-
-# cards and files
+        value = test.get("accuracy") if isinstance(test, dict) else None
+        accuracy = float(value) if isinstance(value, int | float) else None
+    return Version(name, f"{ARTIFACT}@{name}", commit, name in champions[-1:], accuracy, digests)
 
 
 def _check_committed(project: Project) -> None:
-    kept = ["dvc.yaml", "dvc.lock", "params.yaml", "data.dvc", "reports"]
-    changed = git.run(project, "status", "--porcelain", "--untracked-files=no", "--", *kept)
+    paths = ["dvc.yaml", "dvc.lock", "params.yaml", "data.dvc", "reports"]
+    changed = git.run(project, "status", "--porcelain", "--untracked-files=no", "--", *paths)
     if changed:
         names = ", ".join(line[3:] for line in changed.splitlines()[:5])
         raise RegistryError(f"differs from HEAD: {names}; commit it, then register")
@@ -323,20 +282,23 @@ def _document(project: Project, commit: str, path: str) -> dict[str, Any] | None
 
 
 def _digests(card: dict[str, Any]) -> dict[str, str]:
-    """The card's weights: path → SHA-256."""
+    """The weights files of a model card: path → SHA-256."""
     digests = card.get("weights")
     if not isinstance(digests, dict) or not digests:
-        raise RegistryError(f"{_CARD}: names no weights; run 'dvc repro' to write it anew")
+        raise RegistryError(f"{_CARD}: lists no weights; run 'dvc repro' to write it again")
     for name, digest in digests.items():
         parts = PurePosixPath(name).parts
         if parts[:1] != (_MODELS,) or ".." in parts:
-            raise RegistryError(f"{_CARD}: '{name}' is no path inside {_MODELS}/")
-        if not _SHA256.fullmatch(str(digest)):
+            raise RegistryError(f"{_CARD}: '{name}' is not a path inside {_MODELS}/")
+        if not fullmatch(r"[0-9a-f]{64}", str(digest)):
             raise RegistryError(f"{_CARD}: '{name}' has {digest!r}, expected a SHA-256 in hex")
     return dict(sorted(digests.items()))
 
 
-def _is_good(folder: Path, card: dict[str, Any]) -> bool:
+# weights files
+
+
+def _matches(folder: Path, card: dict[str, Any]) -> bool:
     try:
         weights.verified(folder, card)
         return bool(files.read_json(folder / _CARD) == card)
@@ -344,7 +306,7 @@ def _is_good(folder: Path, card: dict[str, Any]) -> bool:
         return False
 
 
-def _check(version: str, root: Path, digests: dict[str, str]) -> list[Check]:
+def _check_files(version: str, root: Path, digests: dict[str, str]) -> list[Check]:
     checks = []
     for name, expected in digests.items():
         path = root / name
@@ -359,21 +321,21 @@ def _check_version(project: Project, version: Version) -> list[Check]:
         digests = _digests(_card(project, version.commit))
     except RegistryError as exc:
         return [Check(version.name, _CARD, "mismatch", "a model card with digests", str(exc))]
-    kept = project.registry_cache / version.name
-    if kept.is_dir():
-        return _check(version.name, kept, digests)
+    copy = project.registry_cache / version.name
+    if copy.is_dir():
+        return _check_files(version.name, copy, digests)
     with tempfile.TemporaryDirectory() as folder:
-        with suppress(RegistryError):  # in no place that DVC knows: absent
-            _get(project, version, Path(folder) / _MODELS)
-        return _check(version.name, Path(folder), digests)
+        with suppress(RegistryError):  # neither DVC's cache nor a remote has the files
+            _download(project, version, Path(folder) / _MODELS)
+        return _check_files(version.name, Path(folder), digests)
 
 
-def _get(project: Project, version: Version, target: Path) -> None:
+def _download(project: Project, version: Version, target: Path) -> None:
     try:
         dvc.get(project, version.commit, _MODELS, target)
     except StageError as exc:
         remote = "" if dvc.remote_configured(project) else " and no DVC remote is configured"
         raise RegistryError(
             f"{version.name}: its files are not in DVC's cache{remote} ({exc}); "
-            "add the remote that has them ('dvc remote add') or pull them where they are"
+            "add the remote that has them ('dvc remote add'), or run 'dvc pull' in a clone that has"
         ) from exc

@@ -1,17 +1,16 @@
-"""The registry on real git and DVC repositories with a folder as DVC remote."""
+"""The registry on real git and DVC repositories, with a folder as DVC remote."""
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from repository import commit_all, configure_author, dvc, git, init, run
 
 from digits.cli import main
-from digits.core.errors import RegistryError
+from digits.core.errors import DigitsError, RegistryError
 from digits.core.project import Project
 from digits.versioning import registry
 
@@ -43,29 +42,11 @@ pathlib.Path("reports/metrics.json").write_text(json.dumps(metrics))
 """
 
 
-def run(folder: Path, *command: str) -> str:
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def dvc(folder: Path, *arguments: str) -> str:
-    return run(folder, sys.executable, "-m", "dvc", *arguments)
-
-
 def train(folder: Path, seed: int) -> None:
-    """Train with a seed and commit the outcome."""
+    """Train with a seed and commit the results."""
     (folder / "params.yaml").write_text(f"train:\n  seed: {seed}\n")
     dvc(folder, "repro", "--quiet")
-    commit(folder)
-
-
-def commit(folder: Path) -> None:
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--allow-empty", "--message", "Another state")
+    commit_all(folder)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +54,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """v0.1.0 and v0.2.0 are registered; HEAD is not."""
     folder = tmp_path_factory.mktemp("template") / "project"
     (folder / "reports").mkdir(parents=True)
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    run(folder, "git", "config", "user.name", "Somebody")
-    run(folder, "git", "config", "user.email", "somebody@localhost")
-    dvc(folder, "init", "--quiet")
+    init(folder)
     dvc(folder, "remote", "add", "--default", "shelf", str(folder.parent / "shelf"))
     (folder / "make.py").write_text(MAKE)
     (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
@@ -84,7 +62,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, version in ((1, "v0.1.0"), (2, "v0.2.0")):
         train(folder, seed)
         registry.register(Project(folder), version)
-    commit(folder)
+    commit_all(folder)
     dvc(folder, "push", "--quiet", "--all-commits")
     return folder
 
@@ -100,22 +78,23 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def clone(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A fresh clone beside the project: git's files, the same DVC remote, no cache."""
-    run(project.root.parent, "git", "clone", "--quiet", "project", "clone")
+    """A fresh clone: the files that git tracks, the same DVC remote, no DVC cache."""
+    git(project.root.parent, "clone", "--quiet", "project", "clone")
     clone = Project(project.root.parent / "clone")
     use_own_remote(clone)
+    configure_author(clone.root)
     monkeypatch.chdir(clone.root)
     return clone
 
 
 def use_own_remote(project: Project) -> None:
-    """Use the DVC remote beside the project, not the template's."""
+    """Use this copy's DVC remote instead of the template's."""
     url = f"['remote \"shelf\"']\n    url = {project.root.parent / 'shelf'}\n"
     (project.root / ".dvc" / "config.local").write_text(url)
 
 
 def tags(project: Project) -> list[str]:
-    return run(project.root, "git", "tag", "--list").split()
+    return git(project.root, "tag", "--list").split()
 
 
 def weights(folder: Path) -> Path:
@@ -126,39 +105,46 @@ def champion(project: Project) -> str:
     return registry.find(project).name
 
 
-def test_first_version_and_next_ones(project: Project) -> None:
+def test_register_counts_up_from_the_first_version(project: Project) -> None:
     for tag in tags(project):
-        run(project.root, "git", "tag", "--delete", tag)
+        git(project.root, "tag", "--delete", tag)
 
     assert registry.register(project).name == "v0.1.0"
-    commit(project.root)
+    commit_all(project.root)
     assert registry.register(project).name == "v0.1.1"
-    commit(project.root)
+    commit_all(project.root)
     assert registry.register(project, bump="minor").name == "v0.2.0"
-    commit(project.root)
+    commit_all(project.root)
     made = registry.register(project, "1.0.0")
 
     assert made.tag == "digits@v1.0.0"
-    assert made.commit == run(project.root, "git", "rev-parse", "HEAD").strip()
-    assert run(project.root, "git", "cat-file", "-t", made.tag).strip() == "tag"
+    assert made.commit == git(project.root, "rev-parse", "HEAD").strip()
+    assert git(project.root, "cat-file", "-t", made.tag).strip() == "tag"
 
 
-def test_versions_are_ordered_by_number_not_by_letter(project: Project) -> None:
+def test_versions_are_ordered_by_number_not_alphabetically(project: Project) -> None:
+    registry.register(project, "v0.10.0-rc.2")
+    commit_all(project.root)
     registry.register(project, "v0.10.0")
-    assert [one.name for one in registry.versions(project)] == ["v0.10.0", "v0.2.0", "v0.1.0"]
+    names = [one.name for one in registry.versions(project)]
+    assert names == ["v0.10.0", "v0.10.0-rc.2", "v0.2.0", "v0.1.0"]
 
 
 @pytest.mark.parametrize("version", ["one", "1.2", "v1.2.3/..", "1.2.3 --force"])
-def test_register_refuses_what_is_no_version(project: Project, version: str) -> None:
-    with pytest.raises(RegistryError, match=r"is no version; expected a form like v0\.1\.0"):
+def test_register_refuses_a_malformed_version(project: Project, version: str) -> None:
+    with pytest.raises(
+        RegistryError, match=r"is not a version number; expected a form like v0\.1\.0"
+    ):
         registry.register(project, version)
 
 
-def test_register_refuses_a_commit_or_a_version_twice(project: Project) -> None:
+def test_register_refuses_a_registered_version_and_a_registered_commit(project: Project) -> None:
     with pytest.raises(RegistryError, match=r"no tag was made: .*v0\.2\.0"):
         registry.register(project, "v0.2.0")
     registry.register(project)
-    with pytest.raises(RegistryError, match=r"is registered already, as v0\.2\.1"):
+    with pytest.raises(
+        RegistryError, match=r"already registered in this commit with version 'v0\.2\.1'"
+    ):
         registry.register(project)
 
 
@@ -169,7 +155,7 @@ def test_register_refuses_a_tree_that_differs_from_head(project: Project, file: 
         registry.register(project)
 
 
-def test_register_refuses_weights_that_are_not_the_card_s(project: Project) -> None:
+def test_register_refuses_weights_that_differ_from_the_model_card(project: Project) -> None:
     path = weights(project.root)
     path.unlink()
     path.write_bytes(b"other weights")
@@ -181,13 +167,13 @@ def test_register_refuses_weights_that_are_not_the_card_s(project: Project) -> N
 
 
 def test_register_refuses_a_commit_without_a_model_card(project: Project) -> None:
-    run(project.root, "git", "rm", "--quiet", "--cached", "reports/model.json")
-    run(project.root, "git", "commit", "--quiet", "--message", "Forget the card")
+    git(project.root, "rm", "--quiet", "--cached", "reports/model.json")
+    git(project.root, "commit", "--quiet", "--message", "Forget the card")
     with pytest.raises(RegistryError, match=r"reports/model\.json: not in commit"):
         registry.register(project)
 
 
-def test_rollback_goes_back_step_by_step_and_not_forth(project: Project) -> None:
+def test_each_rollback_goes_back_one_more_champion(project: Project) -> None:
     registry.register(project, "v0.3.0")
     for version in ("v0.1.0", "v0.2.0", "v0.3.0"):
         registry.promote(project, version)
@@ -200,7 +186,7 @@ def test_rollback_goes_back_step_by_step_and_not_forth(project: Project) -> None
         registry.rollback(project)
 
 
-def test_rollback_after_a_return_by_promote_undoes_the_return(project: Project) -> None:
+def test_rollback_undoes_a_promotion_of_an_earlier_champion(project: Project) -> None:
     for version in ("v0.1.0", "v0.2.0", "v0.1.0"):
         registry.promote(project, version)
     registry.rollback(project)
@@ -220,14 +206,34 @@ def test_dvc_and_gto_agree_on_the_champion(project: Project) -> None:
     assert show.strip() == "v0.1.0"
 
 
-def test_a_champion_that_gto_unassigned_is_none(project: Project) -> None:
+def test_a_champion_unassigned_with_gto_is_replaced_by_the_previous_one(project: Project) -> None:
     registry.promote(project, "v0.1.0")
     registry.promote(project, "v0.2.0")
     run(project.root, GTO, "deprecate", "digits", "v0.2.0", "champion")
     assert champion(project) == "v0.1.0"
 
 
-def test_promote_twice_says_so_and_makes_no_tag(
+def test_a_withdrawn_version_is_neither_listed_nor_champion(project: Project) -> None:
+    registry.promote(project, "v0.1.0")
+    registry.promote(project, "v0.2.0")
+    run(project.root, GTO, "deprecate", "digits", "v0.2.0")
+    assert [one.name for one in registry.versions(project)] == ["v0.1.0"]
+    assert champion(project) == "v0.1.0"
+
+
+def test_the_last_of_many_promotions_within_a_second_counts(project: Project) -> None:
+    for counter in range(1, 13):
+        version = "v0.1.0" if counter % 2 else "v0.2.0"
+        git(project.root, "tag", "-am", "x", f"digits#champion#{counter}", f"digits@{version}^{{}}")
+    assert champion(project) == "v0.2.0"
+
+
+def test_a_folder_without_git_has_no_readable_registry(tmp_path: Path) -> None:
+    with pytest.raises(DigitsError, match=r"registry can't be read: .* is not a git repository"):
+        registry.find(Project(tmp_path))
+
+
+def test_promoting_the_champion_again_makes_no_tag(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["models", "promote", "v0.1.0"])
@@ -237,14 +243,14 @@ def test_promote_twice_says_so_and_makes_no_tag(
     assert tags(project) == before
 
 
-def test_unknown_versions_are_named_with_the_known_ones(project: Project) -> None:
-    with pytest.raises(RegistryError, match=r"'v9' is not registered; there are: v0\.2\.0, v0\.1"):
+def test_an_unknown_version_is_an_error_that_lists_the_registered_ones(project: Project) -> None:
+    with pytest.raises(RegistryError, match=r"'v9' is not registered; registered: v0\.2\.0, v0\.1"):
         registry.promote(project, "v9")
     with pytest.raises(RegistryError, match="no champion yet; run 'digits models promote VERSION'"):
         registry.find(project)
 
 
-def test_list_has_each_version_s_own_figures(
+def test_list_shows_each_version_s_own_accuracy_and_weights(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     registry.promote(project, "v0.1.0")
@@ -260,7 +266,7 @@ def test_list_has_each_version_s_own_figures(
     assert "91.00%" in table
 
 
-def test_materialise_brings_a_version_from_the_remote(clone: Project) -> None:
+def test_materialise_downloads_a_version_from_the_remote(clone: Project) -> None:
     registry.promote(clone, "v0.1.0")
     folder = registry.materialise(clone)
     assert folder == clone.registry_cache / "v0.1.0"
@@ -282,24 +288,15 @@ def test_materialise_replaces_a_damaged_copy(project: Project) -> None:
     assert digest not in Project(folder).model_card.read_text()
 
 
-def test_materialise_puts_no_other_weights_in_place(project: Project, clone: Project) -> None:
-    """The commit of v0.4.0 has a card that its model doesn't match."""
+def test_materialise_refuses_weights_that_differ_from_the_model_card(
+    project: Project, clone: Project
+) -> None:
+    """The model card of v0.4.0 has another digest than its weights."""
     card = clone.model_card
     digest = hashlib.sha256(b"what was reviewed").hexdigest()
     card.write_text(json.dumps({"weights": {"models/digits.weights.h5": digest}}))
-    run(clone.root, "git", "-c", "user.name=x", "-c", "user.email=x", "commit", "-qam", "Swap")
-    run(
-        clone.root,
-        "git",
-        "-c",
-        "user.name=x",
-        "-c",
-        "user.email=x",
-        "tag",
-        "-am",
-        "x",
-        "digits@v0.4.0",
-    )
+    commit_all(clone.root)
+    git(clone.root, "tag", "-am", "x", "digits@v0.4.0")
 
     with pytest.raises(
         RegistryError, match=rf"digits\.weights\.h5: SHA-256 is \w+, registered is {digest}"
@@ -310,7 +307,7 @@ def test_materialise_puts_no_other_weights_in_place(project: Project, clone: Pro
     assert list(clone.registry_cache.iterdir()) == []
 
 
-def test_materialise_without_cache_and_remote_says_what_to_do(clone: Project) -> None:
+def test_materialise_without_cache_and_remote_is_an_error_that_names_both(clone: Project) -> None:
     dvc(clone.root, "remote", "remove", "shelf")
     (clone.root / ".dvc" / "config.local").unlink()
     with pytest.raises(
@@ -319,7 +316,9 @@ def test_materialise_without_cache_and_remote_says_what_to_do(clone: Project) ->
         registry.materialise(clone, "v0.1.0")
 
 
-def test_verify_all_is_well(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_reports_ok_for_intact_weights(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["models", "verify", "--json"])
     checks = json.loads(capsys.readouterr().out)
     assert [(one["version"], one["state"]) for one in checks] == [
@@ -350,7 +349,7 @@ def test_verify_finds_swapped_weights(project: Project, capsys: pytest.CaptureFi
     assert len(err.splitlines()) == 1
 
 
-def test_verify_does_not_call_absent_files_fine(
+def test_verify_reports_missing_files_as_absent(
     clone: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(clone.root.parent / "shelf")
@@ -358,32 +357,32 @@ def test_verify_does_not_call_absent_files_fine(
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"absent"}
 
 
-def test_a_version_without_a_card_is_listed_and_not_fine(project: Project) -> None:
-    run(project.root, "git", "rm", "--quiet", "reports/model.json")
-    run(project.root, "git", "commit", "--quiet", "--message", "Forget the card")
-    run(project.root, "git", "tag", "-am", "by hand", "digits@v0.5.0")
+def test_a_version_without_a_model_card_is_listed_but_fails_verification(project: Project) -> None:
+    git(project.root, "rm", "--quiet", "reports/model.json")
+    git(project.root, "commit", "--quiet", "--message", "Forget the card")
+    git(project.root, "tag", "-am", "by hand", "digits@v0.5.0")
     assert registry.versions(project)[0].name == "v0.5.0"
     assert registry.verify(project)[0].state == "mismatch"
 
 
-def test_tags_of_others_don_t_count(project: Project) -> None:
+def test_unrelated_and_lightweight_tags_are_ignored(project: Project) -> None:
     for tag in ("digits@nonsense", "digits@v1", "v7.0.0", "other@v8.0.0"):
-        run(project.root, "git", "tag", "-am", "x", tag)
-    run(project.root, "git", "tag", "digits@v9.0.0")  # lightweight
+        git(project.root, "tag", "-am", "x", tag)
+    git(project.root, "tag", "digits@v9.0.0")  # lightweight
     assert [one.name for one in registry.versions(project)] == ["v0.2.0", "v0.1.0"]
 
 
 @pytest.mark.parametrize(
     ("card", "complaint"),
     [
-        ({}, "names no weights"),
-        ({"weights": {}}, "names no weights"),
-        ({"weights": {"models/../secret": "0" * 64}}, "is no path inside models/"),
-        ({"weights": {"/etc/passwd": "0" * 64}}, "is no path inside models/"),
+        ({}, "lists no weights"),
+        ({"weights": {}}, "lists no weights"),
+        ({"weights": {"models/../secret": "0" * 64}}, "is not a path inside models/"),
+        ({"weights": {"/etc/passwd": "0" * 64}}, "is not a path inside models/"),
         ({"weights": {"models/a.h5": "123"}}, "expected a SHA-256"),
     ],
 )
-def test_a_card_that_can_t_be_checked(
+def test_a_malformed_model_card_is_an_error(
     tmp_path: Path, card: dict[str, object], complaint: str
 ) -> None:
     path = Project(tmp_path).model_card
