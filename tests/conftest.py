@@ -159,11 +159,17 @@ def run(*command: str, cwd: Path, check: bool = True) -> "subprocess.CompletedPr
     return done
 
 
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Write a uint8 array as an IDX file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(mnist.idx_bytes(array))
+
+
 def write_mnist(folder: Path, images: np.ndarray, labels: np.ndarray, test: int) -> None:
     """Write four IDX files; the last `test` images become the test set."""
     for prefix, rows in (("train", slice(None, -test)), ("t10k", slice(-test, None))):
-        mnist.write_idx(folder / f"{prefix}-images-idx3-ubyte", images[rows])
-        mnist.write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels[rows])
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", images[rows])
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels[rows])
 
 
 def write_params(root: Path, train: int, test: int) -> None:

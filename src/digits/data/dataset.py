@@ -1,4 +1,4 @@
-"""The files that the preprocess stage makes: images and labels of each split, and their scale."""
+"""Files of the preprocess stage: images and labels of each split, and their scale."""
 
 import hashlib
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ class Split:
 
     @classmethod
     def read(cls, folder: Path, name: str) -> "Split":
-        """A split, memory-mapped.
+        """Read a split, memory-mapped.
 
         Raises:
             DataError: a file is missing or damaged.
@@ -32,7 +32,7 @@ class Split:
         return cls(*map(files.read_array, _files(folder, name)))
 
     def write(self, folder: Path, name: str) -> None:
-        """Write it where `read` looks for it."""
+        """Write the files that `read` reads."""
         for path, array in zip(_files(folder, name), (self.images, self.labels), strict=True):
             files.write_array(path, array)
 
@@ -73,13 +73,13 @@ def read_scale(folder: Path) -> tuple[float, float]:
 
 
 def write_scale(folder: Path, images: np.ndarray) -> None:
-    """Measure and write the scale of training images."""
+    """Measure and write mean and standard deviation of training images."""
     mean, std = (round(float(value) / 255, 6) for value in (images.mean(), images.std()))
     files.write_json(folder / _SCALE, {"mean": mean, "std": std})
 
 
 def digest(folder: Path, names: Iterable[str]) -> str:
-    """One SHA-256 of all files of some splits and of the scale."""
+    """One SHA-256 over all files of the named splits and of the scale."""
     paths = [*(path for name in names for path in _files(folder, name)), folder / _SCALE]
     sums = " ".join(map(files.sha256, paths))
     return hashlib.sha256(sums.encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""Batches of handwriting: one packed file and an index table each, however many pictures.
+"""Batches of handwriting on disk: one archive and one index table per batch.
 
-data/handwriting/<name>/pictures.tar holds the pictures as they came in, before any normalisation,
-so that a better normalisation can process old batches again; index.csv says what each one is.
-Decoding pictures and deciding which to accept happen elsewhere.
+data/handwriting/<name>/pictures.tar holds the original picture files, so that an improved
+normalisation can process old batches again; index.csv describes each picture. This module neither
+decodes pictures nor decides which are accepted.
 """
 
 import csv
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from digits.core import files
 from digits.core.errors import DataError
@@ -26,8 +25,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 _MAX_PICTURE = 20 << 20  # bytes
 _MAX_ENTRIES = 1_000_000  # ids have six digits
-_MAX_TEXT = 4096  # characters; as long as a path may be
-# control characters and halves of characters, which file names may hold: written as escapes
+_MAX_TEXT = 4096  # characters, the longest path on Linux
+# control characters and lone surrogates, which file names may contain: written as escapes
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _LABELS = {str(digit): digit for digit in range(10)}
 
@@ -37,11 +36,11 @@ class Entry:
     """One picture of a batch.
 
     Attributes:
-        picture: the bytes of the picture's file, as it came in.
+        picture: the bytes of the original file.
         suffix: of that file, lower case, with its dot.
-        label: the digit it shows, None if nobody said.
+        label: the digit it shows, None if unknown.
         writer: who wrote it, "" if unknown.
-        origin: where it came from, for people to trace it.
+        origin: a file name or address from which a person can trace it.
     """
 
     picture: bytes
@@ -52,10 +51,10 @@ class Entry:
 
 
 def check_name(name: str) -> str:
-    """`name`, if a batch may be called that.
+    """Return `name` if it is valid for a batch.
 
     Raises:
-        DataError: it is anything but 1 to 63 lower-case letters, digits and inner hyphens.
+        DataError: it isn't 1 to 63 lower-case letters, digits and hyphens, the first no hyphen.
     """
     if not _NAME.fullmatch(name):
         raise DataError(
@@ -66,10 +65,10 @@ def check_name(name: str) -> str:
 
 
 def names(handwriting: Path) -> list[str]:
-    """The batches in data/handwriting, sorted; none if there is no such folder.
+    """The sorted names of the batches in data/handwriting; empty if the folder is missing.
 
     Raises:
-        DataError: a folder there has a name that no batch may have.
+        DataError: a folder's name isn't valid for a batch.
     """
     if not handwriting.is_dir():
         return []
@@ -77,21 +76,19 @@ def names(handwriting: Path) -> list[str]:
     return sorted(check_name(name) for name in folders if not name.startswith("."))
 
 
-def pgm(image: npt.NDArray[np.uint8]) -> bytes:
-    """A grey picture, uint8 `(height, width)`, as a binary PGM file (P5)."""
+def pgm(image: np.ndarray) -> bytes:
+    """Encode a grey picture, uint8 `(height, width)`, as a binary PGM file (P5)."""
     if image.dtype != np.uint8 or image.ndim != 2:
         raise DataError(f"a PGM holds uint8 (height, width), got {image.dtype} {image.shape}")
     height, width = image.shape
-    return f"P5\n{width} {height}\n255\n".encode("ascii") + np.ascontiguousarray(image).tobytes()
+    return f"P5\n{width} {height}\n255\n".encode("ascii") + image.tobytes()
 
 
 def write(folder: Path, entries: Iterable[Entry]) -> None:
-    """Write a batch atomically, in place of the one that `folder` may hold.
-
-    The same entries give the same bytes.
+    """Write a batch atomically, replacing the one in `folder`; same entries, same bytes.
 
     Raises:
-        DataError: an entry that `read` would refuse; nothing is written then.
+        DataError: `read` would refuse an entry; nothing is written.
     """
     with (
         files.replacing_folder(folder) as temporary,
@@ -103,7 +100,7 @@ def write(folder: Path, entries: Iterable[Entry]) -> None:
         for number, entry in enumerate(entries):
             _check_entry(f"{folder}: entry {number}", number, entry)
             name = f"{number:06d}{entry.suffix}"
-            member = tarfile.TarInfo(name)  # its defaults: mtime, uid and gid 0, mode 0644
+            member = tarfile.TarInfo(name)  # by default mtime, uid and gid 0, mode 0644
             member.size = len(entry.picture)
             tar.addfile(member, io.BytesIO(entry.picture))
             label = "" if entry.label is None else int(entry.label)
@@ -132,16 +129,16 @@ def _check_entry(where: str, number: int, entry: Entry) -> None:
 
 
 def read(folder: Path) -> Iterator[Entry]:
-    """The pictures of a batch, in order; nothing is unpacked to disk.
+    """Iterate over the pictures of a batch, in order; nothing is unpacked to disk.
 
     Raises:
-        DataError: while iterating, when the batch is missing or damaged, or when index and
-            pictures don't match.
+        DataError: during iteration: the batch is missing or damaged, or index and pictures
+            don't match.
     """
     tar_path, index_path = folder / _TAR, folder / _INDEX
     for path in (tar_path, index_path):
         if not path.is_file():
-            raise DataError(f"{path}: no such file; run 'digits fetch' or 'dvc pull'")
+            raise DataError(f"{path}: file not found; run 'digits fetch' or 'dvc pull'")
     try:
         with (
             tarfile.open(tar_path, "r:") as tar,
@@ -181,17 +178,11 @@ def _read_entries(
     tar: tarfile.TarFile, path: Path, rows: Iterator[dict[str, str]]
 ) -> Iterator[Entry]:
     for row in rows:
-        member = tar.next()
-        if member is None:
+        if (member := tar.next()) is None:
             raise DataError(f"{path}: ends before {row['file']!r}, which {_INDEX} lists")
         picture = _read_member(tar, path, member, row)
-        yield Entry(
-            picture=picture,
-            suffix=row["file"].removeprefix(row["id"]),
-            label=_LABELS.get(row["label"]),
-            writer=row["writer"],
-            origin=row["origin"],
-        )
+        suffix, label = row["file"].removeprefix(row["id"]), _LABELS.get(row["label"])
+        yield Entry(picture, suffix, label, row["writer"], row["origin"])
     if (extra := tar.next()) is not None:
         raise DataError(f"{path}: holds {extra.name!r}, which {_INDEX} does not list")
 
@@ -203,22 +194,22 @@ def _read_member(
     if member.name != row["file"]:
         raise DataError(f"{where}: expected {row['file']!r}, as {_INDEX} lists")
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.pax_headers:
-        raise DataError(f"{where}: is no plain file; expected ustar with regular files only")
+        raise DataError(f"{where}: not a regular file; expected ustar with regular files only")
     if not 0 <= member.size <= _MAX_PICTURE:
         raise DataError(f"{where}: has {member.size:,} bytes, expected at most {_MAX_PICTURE:,}")
     file = tar.extractfile(member)
     picture = file.read() if file else b""
     if (got := hashlib.sha256(picture).hexdigest()) != row["sha256"]:
         raise DataError(f"{where}: SHA-256 is {got}, expected {row['sha256']}; fetch it again")
-    tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
+    tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep every header
     return picture
 
 
 def uci_digits() -> list[Entry]:
-    """The 1,797 real 8 x 8 digits by 43 writers that scikit-learn ships, white on black.
+    """The 1,797 real 8 × 8 digits by 43 writers that scikit-learn ships, white on black.
 
-    Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test
-    part). Ink is 0 to 16 there and 0 to 255 here.
+    Test set of Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI repository,
+    1998, with ink rescaled from 0–16 to 0–255.
     """
     from sklearn.datasets import load_digits
 

@@ -1,7 +1,6 @@
-"""Raw files → one array of glyphs and an index table. No path in here but those of the raw data."""
+"""Raw files → one array of glyphs and an index table."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from digits.images import decoding, features, glyphs
 
 @dataclass(frozen=True)
 class Ingested:
-    """Glyphs uint8 `(n, 28, 28)` and, row by row, what is known of them.
+    """Glyphs uint8 `(n, 28, 28)` and an index with one row per glyph.
 
     The index has `id`, `split` (train, test, handwriting), `source`, `batch`, `label` (nullable
     Int8), `writer`, `sha256` of the glyph, and the columns of `features.measure`.
@@ -26,43 +25,37 @@ class Ingested:
     index: pd.DataFrame
 
 
-def ingest(mnist_folder: Path, batches_folder: Path, params: Ingest) -> Ingested:
+def ingest(mnist_folder: Path, handwriting_folder: Path, params: Ingest) -> Ingested:
     """Read MNIST and every batch of handwriting.
 
     Raises:
         DataError: a file is missing or damaged.
     """
     parts = [_mnist(mnist_folder, split) for split in ("train", "test")]
-    parts += [_batch(batches_folder / name) for name in handwriting.names(batches_folder)]
+    parts += [_batch(handwriting_folder / name) for name in handwriting.names(handwriting_folder)]
     images = np.concatenate([part.images for part in parts])
     index = pd.concat([part.index for part in parts], ignore_index=True)
     index.insert(0, "id", np.arange(len(index)))
     index["sha256"] = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
-    measured = features.measure(images, params.ink_level)
-    return Ingested(images, pd.concat([index, measured], axis=1))
+    return Ingested(images, index.join(features.measure(images, params.ink_level)))
 
 
-def glyphs_of(entries: Iterator[handwriting.Entry]) -> tuple[np.ndarray, list[handwriting.Entry]]:
-    """Bring the pictures of a batch to MNIST's form: uint8 `(n, 28, 28)`, and their entries."""
-    kept = list(entries)
-    images = [glyphs.normalise(decoding.decode(e.picture, e.origin), e.origin) for e in kept]
-    return np.stack(images) if images else np.empty((0, glyphs.SIZE, glyphs.SIZE), np.uint8), kept
-
-
-def _mnist(folder: Path, split: mnist.Split) -> Ingested:
+def _mnist(folder: Path, split: mnist.SplitName) -> Ingested:
     images, labels = mnist.load(folder, split)
-    return Ingested(images, _rows(split, "mnist", "mnist", labels.tolist(), [""] * len(labels)))
+    return Ingested(images, _index(split, "mnist", "mnist", labels.tolist(), [""] * len(labels)))
 
 
 def _batch(folder: Path) -> Ingested:
-    images, entries = glyphs_of(handwriting.read(folder))
+    entries = list(handwriting.read(folder))
     if not entries:
         raise DataError(f"{folder}: the batch is empty; delete it")
+    images = [glyphs.normalise(decoding.decode(e.picture, e.origin), e.origin) for e in entries]
     labels, writers = [e.label for e in entries], [e.writer for e in entries]
-    return Ingested(images, _rows("handwriting", entries[0].origin, folder.name, labels, writers))
+    index = _index("handwriting", entries[0].origin, folder.name, labels, writers)
+    return Ingested(np.stack(images), index)
 
 
-def _rows(
+def _index(
     split: str, source: str, batch: str, labels: list[int | None], writers: list[str]
 ) -> pd.DataFrame:
     return pd.DataFrame(

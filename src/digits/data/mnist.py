@@ -1,8 +1,7 @@
-"""MNIST's four raw IDX files: their names and checksums, reading, writing, verifying.
+"""MNIST's four raw IDX files: reading, encoding, verifying. `digits.fetch` downloads them.
 
-Where they come from is decided in `digits.fetch`. The format is described on the page of LeCun,
-Cortes and Burges: two zero bytes, a type code, the number of dimensions, then each dimension as a
-big-endian 32-bit integer, then the values.
+The format is described by LeCun, Cortes and Burges: two zero bytes, a type code, the number of
+dimensions, each dimension as a big-endian 32-bit integer, then the values.
 """
 
 import math
@@ -13,48 +12,35 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from digits.core import files
 from digits.core.errors import DataError
 
-Split = Literal["train", "test"]
-Bytes = npt.NDArray[np.uint8]
+SplitName = Literal["train", "test"]
 
-# SHA-256 of the uncompressed files, the same from every source
-FILES: Mapping[str, str] = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-SIDE = 28  # pixels, both ways
-
-_PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
+_SIDE = 28  # pixels, both ways
+_PREFIX: dict[SplitName, str] = {"train": "train", "test": "t10k"}
 _MAGIC = b"\x00\x00\x08"  # unsigned bytes, the only type that MNIST uses
 _MAX_DIMENSIONS = 3
 _MAX_VALUES = 1 << 30  # 1 GiB; MNIST's largest file has 47 MB
 
 
-def read_idx(path: Path) -> Bytes:
-    """The array in an IDX file of unsigned bytes; nothing is allocated before its length fits.
+def read_idx(path: Path) -> np.ndarray:
+    """The uint8 array in an IDX file; its length is checked before memory is allocated.
 
     Raises:
-        DataError: the file is missing, no IDX file of unsigned bytes, too large, or its length
-            isn't what its header says.
+        DataError: the file is missing, not an IDX file of unsigned bytes, too large, or its length
+            doesn't match its header.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; run 'digits fetch'")
+        raise DataError(f"{path}: file not found; run 'digits fetch'")
     with path.open("rb") as file:
         shape = _read_shape(file, path)
         count = math.prod(shape)
         length, expected = os.fstat(file.fileno()).st_size, file.tell() + count
         if length != expected:
-            raise DataError(
-                f"{path}: is {length:,} bytes long, expected {expected:,} for shape {shape}"
-            )
-        values = np.fromfile(file, dtype=np.uint8, count=count)
-    return values.reshape(shape)
+            raise DataError(f"{path}: {length:,} bytes, expected {expected:,} for shape {shape}")
+        return np.fromfile(file, dtype=np.uint8, count=count).reshape(shape)
 
 
 def _read_shape(file: BinaryIO, path: Path) -> tuple[int, ...]:
@@ -67,7 +53,7 @@ def _read_shape(file: BinaryIO, path: Path) -> tuple[int, ...]:
     header = file.read(4 * magic[3])
     if len(header) != 4 * magic[3]:
         raise DataError(
-            f"{path}: ends within its header; expected {4 * magic[3]} bytes of dimensions, "
+            f"{path}: header is cut off: expected {4 * magic[3]} bytes of dimensions, "
             f"got {len(header)}"
         )
     shape: tuple[int, ...] = struct.unpack(f">{magic[3]}I", header)
@@ -76,37 +62,30 @@ def _read_shape(file: BinaryIO, path: Path) -> tuple[int, ...]:
     return shape
 
 
-def idx(array: Bytes) -> bytes:
-    """The IDX file of a uint8 array with one to three dimensions, as bytes."""
+def idx_bytes(array: np.ndarray) -> bytes:
+    """Encode a uint8 array of one to three dimensions as an IDX file."""
     if array.dtype != np.uint8 or not 1 <= array.ndim <= _MAX_DIMENSIONS:
         raise DataError(
             f"an IDX file holds uint8 with 1 to {_MAX_DIMENSIONS} dimensions, "
             f"got {array.dtype} with {array.ndim}"
         )
     header = _MAGIC + struct.pack(f">B{array.ndim}I", array.ndim, *array.shape)
-    return header + np.ascontiguousarray(array).tobytes()
+    return header + array.tobytes()
 
 
-def write_idx(path: Path, array: Bytes) -> None:
-    """Write a uint8 array with one to three dimensions as an IDX file, atomically."""
-    content = idx(array)
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(content)
+def load(folder: Path, split: SplitName) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 `(n, 28, 28)`, 0–255, and labels, uint8 `(n,)`, of one split.
 
-
-def load(folder: Path, split: Split) -> tuple[Bytes, Bytes]:
-    """Images, uint8 `(n, 28, 28)`, 0 to 255, and labels, uint8 `(n,)`, of one split.
-
-    That labels are 0 to 9 is for the `validate` stage to say, not checked here.
+    The `validate` stage checks that labels are 0–9; this function doesn't.
 
     Raises:
-        DataError: a file is missing or damaged, or the two don't belong together.
+        DataError: a file is missing or damaged, or images and labels differ in number.
     """
     images_path = folder / f"{_PREFIX[split]}-images-idx3-ubyte"
     labels_path = folder / f"{_PREFIX[split]}-labels-idx1-ubyte"
     images, labels = read_idx(images_path), read_idx(labels_path)
-    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise DataError(f"{images_path}: shape is {images.shape}, expected (n, {SIDE}, {SIDE})")
+    if images.ndim != 3 or images.shape[1:] != (_SIDE, _SIDE):
+        raise DataError(f"{images_path}: shape is {images.shape}, expected (n, {_SIDE}, {_SIDE})")
     if labels.shape != images.shape[:1]:
         raise DataError(
             f"{labels_path}: shape is {labels.shape}, expected ({len(images)},): "
@@ -115,26 +94,26 @@ def load(folder: Path, split: Split) -> tuple[Bytes, Bytes]:
     return images, labels
 
 
-def verify(folder: Path, expected: Mapping[str, str] = FILES) -> list[str]:
-    """What is wrong with the files in `folder`, one line each; an empty list if nothing is.
+def verify(folder: Path, expected: Mapping[str, str]) -> list[str]:
+    """One line for each file in `folder` that is missing or altered, with what to do about it.
 
     Args:
-        folder: where the files are, usually data/mnist.
-        expected: the SHA-256 (hex) that each file must have; params.yaml, section `fetch`.
+        folder: usually data/mnist.
+        expected: file name → SHA-256 (hex); section `fetch` of params.yaml.
     """
-    found = {folder / name: problem(folder / name, expected[name]) for name in expected}
-    return [f"{line}; {_cure(path)}" for path, line in found.items() if line]
+    lines = []
+    for name, sha256 in expected.items():
+        if line := problem(folder / name, sha256):
+            remedy = "delete it and run" if (folder / name).exists() else "run"
+            lines.append(f"{line}; {remedy} 'digits fetch'")
+    return lines
 
 
 def problem(path: Path, expected: str) -> str | None:
-    """What is wrong with one file, or None if it is there and has the SHA-256 `expected`."""
+    """Why a file isn't the one with the SHA-256 `expected`; None if it is."""
     shown = Path(*path.parts[-3:]).as_posix()  # data/mnist/<name>
     if not path.is_file():
         return f"{shown}: missing"
     if (got := files.sha256(path)) != expected:
         return f"{shown}: SHA-256 is {got}, expected {expected}"
     return None
-
-
-def _cure(path: Path) -> str:
-    return "delete it and run 'digits fetch'" if path.exists() else "run 'digits fetch'"

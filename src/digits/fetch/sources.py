@@ -172,7 +172,7 @@ def _from_npy(archive: zipfile.ZipFile, member: str) -> bytes:
     if (size := archive.getinfo(member).file_size) > MAX_BYTES:
         raise ValueError(f"{member} has {size:,} bytes, expected at most {MAX_BYTES:,}")
     array = np.load(io.BytesIO(archive.read(member)), allow_pickle=False)
-    return mnist.idx(array)
+    return mnist.idx_bytes(array)
 
 
 def _run(command: list[str], folder: Path, seconds: float) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Batches: they come back as they went in, and a damaged or hostile one is refused by name."""
+"""Batches of handwriting survive a round trip; damaged and hostile ones are refused by name."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def batch(tmp_path: Path) -> Path:
 
 @given(entries=ENTRIES)
 @settings(deadline=None)
-def test_a_batch_comes_back_as_it_went_in(
+def test_a_batch_survives_a_round_trip(
     entries: list[Entry], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("handwriting") / "batch"
@@ -58,7 +58,7 @@ def test_the_same_entries_give_the_same_bytes(tmp_path: Path, batch: Path) -> No
         assert (batch / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_the_files_are_what_other_tools_can_read(batch: Path) -> None:
+def test_other_tools_can_read_the_files(batch: Path) -> None:
     lines = (batch / "index.csv").read_bytes().decode().split("\n")
     assert lines[0] == "id,file,label,writer,sha256,origin"
     assert lines[1].startswith("000000,000000.pgm,3,ada,")
@@ -95,7 +95,7 @@ def test_an_odd_file_name_does_not_stop_a_batch(tmp_path: Path, name: str, kept:
         ({"picture": bytes((20 << 20) + 1)}, "entry 1: has 20,971,521 bytes, expected at most"),
     ],
 )
-def test_what_could_not_be_read_is_not_written(
+def test_entries_that_could_not_be_read_are_not_written(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
@@ -124,7 +124,7 @@ def rewrite_index(batch: Path, row: int, column: int, value: str) -> None:
         (3, 4, "0" * 64, "member '000002.png': SHA-256 is .*, expected 0000"),
     ],
 )
-def test_an_index_that_does_not_fit_is_refused(
+def test_an_index_that_does_not_match_is_refused(
     batch: Path, row: int, column: int, value: str, message: str
 ) -> None:
     rewrite_index(batch, row, column, value)
@@ -142,7 +142,7 @@ def test_an_index_that_does_not_fit_is_refused(
         (b"id,file,label,writer,sha256,origin\n", "holds '000000.pgm', which index.csv does not"),
     ],
 )
-def test_an_index_that_is_no_table_is_refused(batch: Path, content: bytes, message: str) -> None:
+def test_a_malformed_index_is_refused(batch: Path, content: bytes, message: str) -> None:
     (batch / "index.csv").write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(handwriting.read(batch))
@@ -196,13 +196,13 @@ def twice(tar: tarfile.TarFile) -> None:
 @pytest.mark.parametrize(
     ("fill", "message"),
     [
-        (link, "'000000.pgm': is no plain file"),
-        (hard_link, "'000000.pgm': is no plain file"),
-        (device, "'000000.pgm': is no plain file"),
-        (folder, "is no plain file"),
+        (link, "'000000.pgm': not a regular file"),
+        (hard_link, "'000000.pgm': not a regular file"),
+        (device, "'000000.pgm': not a regular file"),
+        (folder, "not a regular file"),
         (outside, "member '/etc/cron.d/evil': expected '000000.pgm'"),
         (huge, "has 4,294,967,296 bytes, expected at most 20,971,520"),
-        (extended, "is no plain file; expected ustar"),
+        (extended, "not a regular file; expected ustar"),
         (too_few, "ends before '000001.jpg', which index.csv lists"),
         (twice, "member '000000.pgm': expected '000001.jpg'"),
     ],
@@ -219,7 +219,7 @@ def test_a_hostile_archive_is_refused(
 @pytest.mark.parametrize("name", ["pictures.tar", "index.csv"])
 def test_a_missing_file_is_named(batch: Path, name: str) -> None:
     (batch / name).unlink()
-    with pytest.raises(DataError, match=f"{name}: no such file; run 'digits fetch'"):
+    with pytest.raises(DataError, match=f"{name}: file not found; run 'digits fetch'"):
         list(handwriting.read(batch))
 
 
@@ -232,7 +232,7 @@ def test_a_compressed_archive_is_refused(batch: Path) -> None:
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=150)
-def test_damage_gives_what_was_written_or_an_error(
+def test_damage_gives_the_original_entries_or_an_error(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("handwriting") / "batch"
@@ -245,12 +245,12 @@ def test_damage_gives_what_was_written_or_an_error(
     try:
         entries = list(handwriting.read(folder))
     except DataError as exc:
-        assert "pictures.tar" in str(exc)  # noqa: PT017 - either outcome is right
+        assert "pictures.tar" in str(exc)  # noqa: PT017 - both outcomes are right
     else:
         assert entries == THREE
 
 
-def test_names_are_sorted_and_leave_temporaries_out(tmp_path: Path) -> None:
+def test_batch_names_are_sorted_without_temporary_folders(tmp_path: Path) -> None:
     assert handwriting.names(tmp_path / "handwriting") == []
     for name in ("post-2", "post-1", ".post-3.x1y2"):
         (tmp_path / "handwriting" / name).mkdir(parents=True)
@@ -259,23 +259,23 @@ def test_names_are_sorted_and_leave_temporaries_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "0", "uci-digits", "a" * 63])
-def test_good_names_pass(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     assert handwriting.check_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "-a", "A", "a/b", "..", "a b", "a\n", "ä", "a" * 64])
-def test_bad_names_are_refused(name: str) -> None:
+def test_invalid_names_are_refused(name: str) -> None:
     with pytest.raises(DataError, match=r"batch name .*: expected 1 to 63 of a-z, 0-9 and '-'"):
         handwriting.check_name(name)
 
 
-def test_a_folder_with_a_bad_name_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_folder_with_an_invalid_name_is_not_ignored(tmp_path: Path) -> None:
     (tmp_path / "My Scans").mkdir()
     with pytest.raises(DataError, match="batch name 'My Scans'"):
         handwriting.names(tmp_path)
 
 
-def test_a_pgm_is_read_by_pillow_as_it_was() -> None:
+def test_pillow_reads_a_pgm_unchanged() -> None:
     from PIL import Image
 
     image = np.arange(6, dtype=np.uint8).reshape(2, 3)

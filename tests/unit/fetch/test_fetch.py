@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from conftest import write_idx
 
 from digits.cli import main
 from digits.core.errors import BusyError, DataError, FetchError
@@ -48,7 +49,7 @@ def small_mnist() -> dict[str, np.ndarray]:
 
 
 ARRAYS = small_mnist()
-RAW = {name: mnist.idx(array) for name, array in ARRAYS.items()}
+RAW = {name: mnist.idx_bytes(array) for name, array in ARRAYS.items()}
 PACKED = {name: gzip.compress(content, mtime=0) for name, content in RAW.items()}
 
 
@@ -549,7 +550,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose data.dvc pins MNIST, scikit-learn's digits and one more batch."""
     project = new_project(tmp_path_factory.mktemp("tracked") / "project")
     for name, array in ARRAYS.items():
-        mnist.write_idx(project.mnist / name, array)
+        write_idx(project.mnist / name, array)
     fetch(project, [])
     handwriting.write(project.handwriting / "post", [handwriting.Entry(b"x", ".pgm", 1, "", "")])
     dvc(project, "init", "--no-scm")

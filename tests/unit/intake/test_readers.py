@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_idx
 from PIL import Image
 
 from digits.core.errors import DataError, PictureError
-from digits.data import mnist
 from digits.images import decoding
 from digits.intake import readers
 
@@ -104,8 +104,8 @@ def test_arrays_give_each_row_as_a_picture_with_its_label(tmp_path: Path, form: 
     if form == "idx":
         path = tmp_path / "images-idx3-ubyte"
         labels = tmp_path / "labels-idx1-ubyte"
-        mnist.write_idx(path, IMAGES)
-        mnist.write_idx(labels, LABELS.astype(np.uint8))
+        write_idx(path, IMAGES)
+        write_idx(labels, LABELS.astype(np.uint8))
     elif form == "npz":
         np.savez_compressed(path, images=IMAGES, labels=LABELS)
     else:
@@ -172,7 +172,7 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         ("a.csv", ",".join(["1"] * 784) + "\n" + ",".join(["x"] * 784) + "\n", "expected 784"),
         ("a.csv", ",".join(["1"] * 784) + "\n" + ",".join(["1"] * 790) + "\n", "expected 784"),
         ("a.npz", "no zip", "not an .npz file"),
-        ("images-idx3-ubyte", "\x00\x00\x08\x03\x00\x00", "ends within its header"),
+        ("images-idx3-ubyte", "\x00\x00\x08\x03\x00\x00", "header is cut off"),
     ],
 )
 def test_a_damaged_array_is_one_line(tmp_path: Path, name: str, content: str, told: str) -> None:
@@ -186,8 +186,8 @@ def test_labels_must_be_as_many_as_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS[:3])
     with pytest.raises(DataError, match="expected whole numbers, one an image"):
         list(readers.load(tmp_path / "a.npz"))
-    mnist.write_idx(tmp_path / "labels", LABELS[:3].astype(np.uint8))
-    mnist.write_idx(tmp_path / "images", IMAGES)
+    write_idx(tmp_path / "labels", LABELS[:3].astype(np.uint8))
+    write_idx(tmp_path / "images", IMAGES)
     with pytest.raises(DataError, match=r"labels have shape \(3,\), expected \(4,\)"):
         list(readers.load(tmp_path / "images", tmp_path / "labels"))
 
