@@ -1,1 +1,1 @@
-"""How good a model is: metrics, and images damaged on purpose."""
+"""How good a model is: metrics on predictions, and corruptions of images."""

@@ -1,18 +1,18 @@
-"""The fifteen corruptions of MNIST-C (Mu & Gilmer 2019, arXiv 1906.02337), made anew from formulas.
+"""The fifteen corruptions of MNIST-C (Mu & Gilmer 2019, arXiv 1906.02337), reimplemented.
 
-Strengths are those of the published data set: the defaults of its program, corruptions.py in
-github.com/google-research/mnist-c, with scikit-image as it was in 2019. Given the same random
-draws, pixels agree with it to one grey level. The draws are this project's own: corrupted images
-are like those of MNIST-C, not the same ones. Random affine distortion for training is in
-augmentation.
+Strengths are the defaults of the published corruptions.py (github.com/google-research/mnist-c) with
+the scikit-image of 2019. Given the same random draws, pixels agree to within one grey level. The
+draws differ, so the corrupted images resemble those of MNIST-C but are not the same. The random
+distortions used in training are in training/augmentation.py.
 
-Inside, images are float `(n, 28, 28)`, 0–1.
+Private functions take and return float `(n, 28, 28)`, 0–1.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from digits.core.errors import DataError, ParameterError
@@ -23,19 +23,19 @@ _CHUNK = 250
 
 
 def corrupt(images: np.ndarray, name: str, seed: int) -> np.ndarray:
-    """Corrupt each image in its own random way.
+    """Corrupt each image with its own random draws.
 
     Args:
-        images: uint8 `(n, 28, 28)`, white on black; left as they are.
+        images: uint8 `(n, 28, 28)`, white on black; not modified.
         name: one of NAMES.
-        seed: not negative; the same images, name and seed give the same bytes.
+        seed: 0 or more; equal images, name and seed give equal bytes.
 
     Returns:
         uint8 `(n, 28, 28)`.
 
     Raises:
-        ParameterError: there is no such corruption.
-        DataError: images of another shape or dtype.
+        ParameterError: the name is unknown.
+        DataError: images have another shape or dtype.
     """
     if name not in _CORRUPTIONS:
         raise ParameterError(f"corruption is {name!r}; known: {', '.join(NAMES)}")
@@ -49,18 +49,18 @@ def corrupt(images: np.ndarray, name: str, seed: int) -> np.ndarray:
     for start in range(0, len(images), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         values = np.clip(_CORRUPTIONS[name](images[chunk] / 255, rng), 0, 1) * 255
-        # in MNIST-C's precision: it decides where a value ends in .5
+        # float32, like MNIST-C, as precision decides how values near .5 are rounded
         corrupted[chunk] = np.rint(values.astype(np.float32))
     return corrupted
 
 
 def _shot_noise(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Photon counts, 3 of them where an image is white (Hendrycks & Dietterich 2019)."""
+    """Poisson noise, 3 photons on average at white (Hendrycks & Dietterich 2019)."""
     return rng.poisson(values * 3) / 3
 
 
 def _impulse_noise(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Salt and pepper, half each, on 17 % of the pixels."""
+    """Salt-and-pepper noise on 17 % of the pixels, half black and half white."""
     draws = rng.random(values.shape)
     return np.where(draws < 0.17, draws < 0.085, values)
 
@@ -68,9 +68,9 @@ def _impulse_noise(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _glass_blur(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur, swap pixels with neighbours above and to the left, blur again.
 
-    MNIST-C takes the columns for colour channels, so it blurs only down the columns. Twice over,
-    from the lower right, a pixel is left alone with probability 5/8 and swapped with one of its
-    three neighbours otherwise (half of them move by -1 or 0 along each axis).
+    MNIST-C mistakes columns for colour channels, so it blurs vertically only. There are two passes,
+    each from the lower right. In a pass, a pixel stays with probability 5/8; otherwise it is
+    swapped with the neighbour above, to the left, or above left, each with probability 1/8.
     """
     blurred = np.floor(_blur_columns(values) * 255) / 255
     pixels = np.ascontiguousarray(blurred.reshape(len(values), -1).T)
@@ -90,10 +90,10 @@ def _blur_columns(values: np.ndarray) -> np.ndarray:
 
 
 def _motion_blur(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Half a Gaussian along a line within 45° of the horizontal: radius 10, sigma 3.
+    """One-sided Gaussian along a line within 45° of the horizontal, radius 10 and sigma 3.
 
-    As ImageMagick's MotionBlurImage: 2 · radius + 1 whole-pixel steps to one side, edges repeated.
-    Its PNG writer drops the fraction that is rounded here.
+    Like ImageMagick's MotionBlurImage: 2 · radius + 1 steps of whole pixels, edges repeated. Values
+    are rounded here; MNIST-C's PNG writer truncates them.
     """
     steps = np.arange(21)
     weights = np.exp(-(steps**2) / (2 * 3**2))
@@ -111,7 +111,7 @@ def _motion_blur(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _move(
     values: np.ndarray, dx: np.ndarray, dy: np.ndarray, mode: Literal["edge", "constant"]
 ) -> np.ndarray:
-    """Each image as seen from a point `dx`, `dy` pixels off, at most 20 away."""
+    """Translate each image by `-dx`, `-dy` pixels, at most 20 each."""
     margin = 20
     padded = np.pad(values, ((0, 0), (margin, margin), (margin, margin)), mode=mode)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (_SIDE, _SIDE), axis=(1, 2))
@@ -119,36 +119,32 @@ def _move(
 
 
 def _shear(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lean the vertical axis by 0.4 rad, its length kept, either way."""
+    """Tilt the vertical axis by ±0.4 rad, keeping its length."""
     sin, cos = np.sin(0.4), np.cos(0.4)
-    return _warp_either_way(values, rng, lambda way: np.array([[cos, 0], [-way * sin, 1]]))
+    return _warp_randomly(values, rng, [[cos, 0], [-sin, 1]], [[cos, 0], [sin, 1]])
 
 
 def _scale(values: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
-    """Shrink to 0.7 of the size."""
+    """Shrink by a factor of 0.7."""
     return _warp(values, np.eye(2) / 0.7)
 
 
 def _rotate(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn by 0.4 rad, either way."""
+    """Rotate by ±0.4 rad."""
     sin, cos = np.sin(0.4), np.cos(0.4)
-    return _warp_either_way(
-        values, rng, lambda way: np.array([[cos, way * sin], [-way * sin, cos]])
-    )
+    return _warp_randomly(values, rng, [[cos, sin], [-sin, cos]], [[cos, -sin], [sin, cos]])
 
 
-def _warp_either_way(
-    values: np.ndarray, rng: np.random.Generator, matrix: Callable[[int], np.ndarray]
+def _warp_randomly(
+    values: np.ndarray, rng: np.random.Generator, one: ArrayLike, other: ArrayLike
 ) -> np.ndarray:
-    warped = np.empty_like(values)
-    ways = rng.choice([-1, 1], len(values))
-    for way in (-1, 1):
-        warped[ways == way] = _warp(values[ways == way], matrix(way))
-    return warped
+    """Warp each image by one of two matrices, chosen with equal probability."""
+    chosen = rng.choice([-1, 1], len(values))[:, None, None] == 1
+    return np.where(chosen, _warp(values, one), _warp(values, other))
 
 
-def _warp(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Map output `(y, x)`, measured from the centre, to input; bilinear, black outside."""
+def _warp(values: np.ndarray, matrix: ArrayLike) -> np.ndarray:
+    """Map output `(y, x)`, relative to the centre, to input; bilinear, black outside."""
     stack = np.eye(3)
     stack[1:, 1:] = matrix
     offset = _CENTRE - stack @ [0, _CENTRE, _CENTRE]
@@ -157,24 +153,24 @@ def _warp(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _brightness(values: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
-    """Half of the range added, everywhere."""
+    """Add half of the range to every pixel."""
     return values + 0.5
 
 
 def _translate(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Three pixels along both axes, either way."""
+    """Translate by ±3 pixels along both axes."""
     dx, dy = rng.choice([-3, 3], (2, len(values)))
     return _move(values, dx, dy, mode="constant")
 
 
 def _stripe(values: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
-    """Invert the outer quarters, left and right."""
+    """Invert the left and right quarters."""
     outer = np.abs(np.arange(_SIDE) - _CENTRE) > _SIDE / 4
     return np.where(outer, 1 - values, values)
 
 
 def _fog(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A corner of plasma, three times as strong as the image, added; then the old range again."""
+    """Add plasma noise, three times as strong as the image, then scale back to the old range."""
     density = 3
     white = values.max(axis=(1, 2), keepdims=True)
     batches = np.array_split(np.arange(len(values)), max(len(values) // 8, 1))
@@ -185,8 +181,8 @@ def _fog(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _plasma(count: int, rng: np.random.Generator) -> np.ndarray:
     """The corner of a 256 × 256 diamond-square height map, `(count, 28, 28)`.
 
-    The map wraps round, its heights from 0 to 1 over the whole. The displacement falls by 1.4² at
-    each of the eight levels: MNIST-C divides the amplitude by 1.4, and uses it squared.
+    The map is periodic and scaled to 0–1 as a whole. The displacement falls by a factor of 1.4² at
+    each of the eight levels, as MNIST-C divides the amplitude by 1.4 and squares it.
     """
     heights = np.zeros((count, 1, 1), np.float32)
     for level in range(7):
@@ -201,7 +197,7 @@ def _plasma(count: int, rng: np.random.Generator) -> np.ndarray:
 def _quarters(
     corners: np.ndarray, amplitude: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, ...]:
-    """The places of a map twice as fine: corners, beside, below and centres, each `(n, k, k)`."""
+    """Refine a map twofold: corners, beside, below and centres, each `(n, k, k)`."""
 
     def displaced(total: np.ndarray) -> np.ndarray:
         noise = rng.random(total.shape, dtype=np.float32)
@@ -222,7 +218,7 @@ def _quarters(
 
 
 def _interleave(quarters: Sequence[np.ndarray]) -> np.ndarray:
-    """Corners, beside, below and centres, each `(n, k, k)`, to one map `(n, 2k, 2k)`."""
+    """Join corners, beside, below and centres, each `(n, k, k)`, to a map `(n, 2k, 2k)`."""
     corners, beside, below, centres = quarters
     n, side, _ = corners.shape
     whole = np.empty((n, 2 * side, 2 * side), corners.dtype)
@@ -232,7 +228,7 @@ def _interleave(quarters: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _spatter(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dark drops: smooth noise above a threshold, softened, where grey replaces the image."""
+    """Dark grey drops where smoothed noise exceeds a threshold."""
     liquid = ndimage.gaussian_filter(rng.normal(0.65, 0.3, values.shape), (0, 1, 1), mode="nearest")
     drops = (liquid > 0.65).astype(values.dtype)
     cover = ndimage.gaussian_filter(drops, (0, 1.5, 1.5), mode="nearest")
@@ -241,14 +237,14 @@ def _spatter(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _dotted_line(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A line from edge to edge, two columns off and two on."""
+    """Draw a line from edge to edge, alternating two columns off and two on."""
     left, right = rng.integers(0, 27, (2, len(values)))
     line = _line(np.zeros(len(values)), left, np.full(len(values), 27.0), right)
     return values + line * (np.arange(_SIDE) // 2 % 2)
 
 
 def _zigzag(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A zigzag from column 2 to 25 that ends up to five rows higher or lower."""
+    """Draw a zigzag from column 2 to 25 that ends up to five rows higher or lower."""
     rows = rng.integers(0, 27, len(values))
     x, y = _zigzag_corners(rows, rng.integers(-5, 5, len(values)))
     inked = values.copy()
@@ -258,9 +254,9 @@ def _zigzag(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _zigzag_corners(start: np.ndarray, rise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows, each `(8, n)`: turns every 4 px, 2 px off a line 23 px wide.
+    """Columns and rows, each `(8, n)`: a corner every 4 px, 2 px off a line 23 px wide.
 
-    The last corner lies where MNIST-C puts it, near the line's end but not on it.
+    As in MNIST-C, the last corner is near the end of the line but not on it.
     """
     length = np.hypot(23, rise)
     turns = np.tile([0, 2, 6, 10, 14, 18, 22], (len(length), 1))
@@ -272,9 +268,9 @@ def _zigzag_corners(start: np.ndarray, rise: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _line(x0: np.ndarray, y0: np.ndarray, x1: np.ndarray, y1: np.ndarray) -> np.ndarray:
-    """A line in each of n images, between columns `x0` and `x1`, each `(n,)`.
+    """One line per image, from `(x0, y0)` to `(x1, y1)`, each `(n,)`.
 
-    Ink is 1 + log(1 - d / 2.3), where d is the vertical distance in px.
+    Ink is 1 + log(1 - d / 2.3) at a vertical distance of d px.
     """
     place = np.arange(_SIDE)
     x0, y0, x1, y1 = (end[:, None] for end in (x0, y0, x1, y1))
@@ -286,7 +282,7 @@ def _line(x0: np.ndarray, y0: np.ndarray, x1: np.ndarray, y1: np.ndarray) -> np.
 
 
 def _canny_edges(values: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
-    """Canny's (1986) edges with scikit-image's defaults: sigma 1, thresholds 0.1 and 0.2."""
+    """Canny edges (1986) with scikit-image's defaults: sigma 1, thresholds 0.1 and 0.2."""
     inside = ndimage.gaussian_filter(np.ones((_SIDE, _SIDE)), 1, mode="constant")
     smooth = ndimage.gaussian_filter(values, (0, 1, 1), mode="constant") / inside
     down, right = _sobel(smooth, 1), _sobel(smooth, 2)
@@ -306,10 +302,10 @@ def _sobel(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _ridges(slope: np.ndarray, down: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
-    """Where the slope is at least `threshold` and at its largest along its own direction.
+    """Where the slope is at least `threshold` and a maximum along the gradient.
 
-    It is compared with the slopes before and behind, interpolated between the two neighbours that
-    the direction passes. Pixels on the border are no ridge.
+    Non-maximum suppression: the slope is compared with those on both sides, interpolated between
+    the two pixels next to the gradient's direction. Border pixels are never ridges.
     """
     ridges = slope >= threshold
     ridges[:, [0, -1]] = ridges[:, :, [0, -1]] = False
@@ -327,20 +323,10 @@ def _ridges(slope: np.ndarray, down: np.ndarray, right: np.ndarray, threshold: f
 
 
 _CORRUPTIONS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
-    "shot_noise": _shot_noise,
-    "impulse_noise": _impulse_noise,
-    "glass_blur": _glass_blur,
-    "motion_blur": _motion_blur,
-    "shear": _shear,
-    "scale": _scale,
-    "rotate": _rotate,
-    "brightness": _brightness,
-    "translate": _translate,
-    "stripe": _stripe,
-    "fog": _fog,
-    "spatter": _spatter,
-    "dotted_line": _dotted_line,
-    "zigzag": _zigzag,
-    "canny_edges": _canny_edges,
-}
+    function.__name__.removeprefix("_"): function
+    for function in (
+        _shot_noise, _impulse_noise, _glass_blur, _motion_blur, _shear, _scale, _rotate,
+        _brightness, _translate, _stripe, _fog, _spatter, _dotted_line, _zigzag, _canny_edges,
+    )
+}  # fmt: skip
 NAMES: tuple[str, ...] = tuple(_CORRUPTIONS)

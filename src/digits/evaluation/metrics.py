@@ -1,4 +1,4 @@
-"""Figures on predictions, with intervals that say how far chance may have moved them."""
+"""Metrics on predictions, with confidence intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from digits.core.errors import ParameterError
 from digits.core.params import Evaluate
 
 _DIGITS = np.arange(10)
-_DRAWS = 2000  # bootstrap samples behind the intervals of macro averages
+_DRAWS = 2000  # bootstrap resamples for the intervals of macro averages
 _PLACES = 6  # decimals in reports
 
 
@@ -22,20 +22,23 @@ def score(labels: np.ndarray, probabilities: np.ndarray, params: Evaluate) -> di
         probabilities: float `(n, 10)`.
 
     Returns:
-        `n`, `errors`, `accuracy`, macro `precision`, `recall` and `f1`, each with an `_interval`
-        beside it, `weighted`, `per_digit`, `confusion` (rows: written, columns: read), `loss`
-        (cross-entropy, nats) and `calibration_error`.
+        `n`, `errors`, `accuracy`, macro `precision`, `recall` and `f1` (each also with its
+        `_interval`), `weighted`, `per_digit`, `confusion` (rows: true, columns: predicted), `loss`
+        (cross-entropy in nats) and `calibration_error`.
     """
     from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
     predictions = probabilities.argmax(axis=1)
     matrix = confusion_matrix(labels, predictions, labels=_DIGITS)
-    averages = {
-        average: precision_recall_fscore_support(
-            labels, predictions, labels=_DIGITS, average=average, zero_division=0
-        )[:3]
-        for average in ("macro", "weighted")
-    }
+    *per_class, n = precision_recall_fscore_support(
+        labels, predictions, labels=_DIGITS, zero_division=0
+    )
+    bins = reliability(
+        probabilities.max(axis=1),
+        predictions == labels,
+        params.calibration_bins,
+        params.confidence_level,
+    )
     names = ("precision", "recall", "f1")
     right = int(np.trace(matrix))
     figures: dict[str, Any] = {
@@ -43,14 +46,12 @@ def score(labels: np.ndarray, probabilities: np.ndarray, params: Evaluate) -> di
         "errors": len(labels) - right,
         "accuracy": right / len(labels),
         "accuracy_interval": _wilson(right, len(labels), params.confidence_level),
-        **dict(zip(names, averages["macro"], strict=True)),
+        **dict(zip(names, np.mean(per_class, axis=1), strict=True)),
         **_macro_intervals(matrix, params.confidence_level),
-        "weighted": dict(zip(names, averages["weighted"], strict=True)),
-        "per_digit": _per_digit(matrix, params.confidence_level),
+        "weighted": dict(zip(names, np.average(per_class, axis=1, weights=n), strict=True)),
+        "per_digit": _per_digit(matrix, per_class, params.confidence_level),
         "loss": log_loss(labels, _normalised(probabilities), labels=_DIGITS),
-        "calibration_error": calibration_error(
-            probabilities.max(axis=1), predictions == labels, params.calibration_bins
-        ),
+        "calibration_error": _calibration_error(bins),
     }
     return {**_rounded(figures), "confusion": matrix.tolist()}
 
@@ -58,15 +59,18 @@ def score(labels: np.ndarray, probabilities: np.ndarray, params: Evaluate) -> di
 def without(
     rows: Sequence[int], labels: np.ndarray, probabilities: np.ndarray, params: Evaluate
 ) -> dict[str, Any]:
-    """`n`, `errors`, `accuracy` and its interval, leaving some images out.
+    """Score predictions with some images excluded.
 
     Args:
-        rows: which, from 0.
+        rows: indices of the excluded images, counted from 0.
         labels: int `(n,)`, 0–9.
         probabilities: float `(n, 10)`.
 
+    Returns:
+        `n`, `errors`, `accuracy` and `accuracy_interval`.
+
     Raises:
-        ParameterError: there are fewer images than that.
+        ParameterError: an index is out of range.
     """
     if rows and max(rows) >= len(labels):
         raise ParameterError(
@@ -86,7 +90,7 @@ def without(
 
 
 def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """The rows that were misread: `index`, `label`, `prediction`, `confidence`."""
+    """The misread images: `index`, `label`, `prediction` and `confidence`."""
     predictions = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     return pd.DataFrame(
@@ -99,46 +103,74 @@ def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     )
 
 
-def calibration_error(confidences: np.ndarray, correct: np.ndarray, bins: int) -> float:
-    """Expected calibration error (Guo et al. 2017): |confidence − accuracy|, mean over images.
+def reliability(
+    confidences: np.ndarray, correct: np.ndarray, bins: int, level: float
+) -> pd.DataFrame:
+    """Accuracy against confidence, in bins of equal width.
 
     Args:
         confidences: float `(n,)`, 0–1.
         correct: bool `(n,)`.
-        bins: how many bins of equal width 0–1 is cut into.
+        bins: number of bins between 0 and 1.
+        level: confidence level of the intervals, 0–1.
+
+    Returns:
+        For each bin that isn't empty: `start` and `stop`, `n`, mean `confidence`, `accuracy`, and
+        the accuracy's interval from `low` to `high`.
     """
-    chosen = np.minimum((confidences * bins).astype(int), bins - 1)
-    gap = np.bincount(chosen, confidences.astype(np.float64) - correct, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidences))
+    place = np.minimum((confidences * bins).astype(int), bins - 1)
+    n = np.bincount(place, minlength=bins)
+    right = np.bincount(place[correct], minlength=bins)
+    sums = np.bincount(place, confidences, minlength=bins)
+    filled = np.flatnonzero(n)
+    intervals = [_wilson(int(right[i]), int(n[i]), level) for i in filled]
+    low, high = np.reshape(intervals, (-1, 2)).T
+    return pd.DataFrame(
+        {
+            "start": filled / bins,
+            "stop": (filled + 1) / bins,
+            "n": n[filled],
+            "confidence": sums[filled] / n[filled],
+            "accuracy": right[filled] / n[filled],
+            "low": low,
+            "high": high,
+        }
+    )
 
 
-def _per_digit(matrix: np.ndarray, level: float) -> dict[str, Any]:
-    written, read, right = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
+def _calibration_error(bins: pd.DataFrame) -> float:
+    """Expected calibration error (Guo et al. 2017): |confidence − accuracy|, mean over images."""
+    return float(np.average(np.abs(bins["confidence"] - bins["accuracy"]), weights=bins["n"]))
+
+
+def _per_digit(matrix: np.ndarray, per_class: Sequence[np.ndarray], level: float) -> dict[str, Any]:
+    """Metrics of each digit; `per_class` holds precision, recall and F1, each `(10,)`."""
+    actual, predicted, right = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
     return {
         str(digit): {
-            "n": int(written[digit]),
-            "precision": _share(right[digit], read[digit]),
-            "recall": _share(right[digit], written[digit]),
-            "f1": _share(2 * right[digit], written[digit] + read[digit]),
-            "precision_interval": _wilson(int(right[digit]), int(read[digit]), level),
-            "recall_interval": _wilson(int(right[digit]), int(written[digit]), level),
+            "n": int(actual[digit]),
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+            "precision_interval": _wilson(int(right[digit]), int(predicted[digit]), level),
+            "recall_interval": _wilson(int(right[digit]), int(actual[digit]), level),
         }
-        for digit in _DIGITS
+        for digit, (precision, recall, f1) in enumerate(zip(*per_class, strict=True))
     }
 
 
 def _macro_intervals(matrix: np.ndarray, level: float) -> dict[str, list[float]]:
-    """Percentile bootstrap (Efron 1979) over the images, drawn as counts of the matrix's cells."""
+    """Percentile bootstrap (Efron 1979) over images, resampled as counts of the matrix's cells."""
     rng = np.random.default_rng(0)
     total = int(matrix.sum())
     draws = rng.multinomial(total, matrix.ravel() / total, _DRAWS).reshape(_DRAWS, 10, 10)
-    written, read = draws.sum(axis=2), draws.sum(axis=1)
+    actual, predicted = draws.sum(axis=2), draws.sum(axis=1)
     right = np.diagonal(draws, axis1=1, axis2=2)
     tails = [(1 - level) / 2, (1 + level) / 2]
     shares = {
-        "precision": right / np.maximum(read, 1),
-        "recall": right / np.maximum(written, 1),
-        "f1": 2 * right / np.maximum(written + read, 1),
+        "precision": right / np.maximum(predicted, 1),
+        "recall": right / np.maximum(actual, 1),
+        "f1": 2 * right / np.maximum(actual + predicted, 1),
     }
     return {
         f"{name}_interval": np.quantile(share.mean(axis=1), tails).tolist()
@@ -147,7 +179,7 @@ def _macro_intervals(matrix: np.ndarray, level: float) -> dict[str, list[float]]
 
 
 def _wilson(successes: int, count: int, level: float) -> list[float]:
-    """Wilson's (1927) score interval of a share."""
+    """Wilson's score interval of a proportion (JASA 22, 1927); 0–1 if `count` is 0."""
     from scipy.stats import binomtest
 
     if not count:
@@ -157,13 +189,9 @@ def _wilson(successes: int, count: int, level: float) -> list[float]:
 
 
 def _normalised(probabilities: np.ndarray) -> np.ndarray:
-    """Rows that sum to 1 in float64 too, as float32 leaves them a little off."""
+    """Rows that sum to 1 in float64; in float32 they are slightly off."""
     wide = probabilities.astype(np.float64)
     return wide / wide.sum(axis=1, keepdims=True)
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 0.0
 
 
 def _rounded(value: Any) -> Any:

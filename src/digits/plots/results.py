@@ -1,13 +1,11 @@
-"""Values → PNG bytes: the plots of one model. Those that compare models are in tradeoffs.
-
-A plot's title says what is seen in it.
-"""
+"""Plots of one model's results, as PNG bytes. Plots that compare models are in tradeoffs."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
@@ -30,8 +28,8 @@ from digits.plots.style import (
     sheet,
 )
 
-_COLUMNS = 8  # pictures in a row of the gallery
-_TILE = 1.38  # inches from one of its rows to the next
+_COLUMNS = 8  # images in a row of the gallery
+_TILE = 1.38  # inches from one row of the gallery to the next
 
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#fdf0e1", "#f3ae68", RED, "#8a3600"])
 _ASIDE: dict[str, Any] = {"color": BLUE, "fontsize": 9}
@@ -45,19 +43,18 @@ _SPLITS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("train", "training", {"color": RED, "linestyle": DASHED}),
     ("val", "validation", {"color": BLUE, "linestyle": "solid"}),
 )
-_Z = 1.959964  # standard normal quantile of a two-sided 95 % interval
 
 
 @png
 def confusion(matrix: Sequence[Sequence[int]]) -> Figure:
-    """What each written digit was read as.
+    """Confusion matrix.
 
     Args:
-        matrix: counts `(10, 10)`; rows are the digits written, columns the digits read.
+        matrix: counts `(10, 10)`; rows are true digits, columns predicted digits.
     """
     counts = np.asarray(matrix, dtype=np.int64)
     errors = counts - np.diag(np.diag(counts))
-    # Errors span one to hundreds: the logarithm keeps a single one visible.
+    # logarithmic, so that a single error stays visible beside hundreds
     shade = np.log1p(errors) / np.log1p(max(errors.max(), 1))
     colours = _HEAT(shade)
     colours[errors == 0] = to_rgba("white")
@@ -69,7 +66,7 @@ def confusion(matrix: Sequence[Sequence[int]]) -> Figure:
         _write_count(axes, row, column, int(counts[row, column]), float(shade[row, column]))
     ticks = np.arange(len(counts))
     edges = np.arange(len(counts) + 1) - 0.5
-    for axis, name in ((axes.xaxis, "read as"), (axes.yaxis, "written")):
+    for axis, name in ((axes.xaxis, "predicted digit"), (axes.yaxis, "true digit")):
         axis.set_ticks(ticks, [str(tick) for tick in ticks], fontsize=12)
         axis.set_ticks(edges, minor=True)
         axis.set_label_text(name, fontsize=11)
@@ -81,9 +78,9 @@ def confusion(matrix: Sequence[Sequence[int]]) -> Figure:
 
 @png
 def per_digit(figures: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Recall with its interval, and precision, of each digit.
+    """Recall with its confidence interval, and precision, of each digit.
 
-    Points instead of bars: the axis is cut, and a bar with its foot cut off would lie.
+    Points, not bars: the axis does not start at 0, which would misrepresent bars.
 
     Args:
         figures: digit → `n`, `precision`, `recall` (0–1) and `recall_interval` (low, high).
@@ -98,7 +95,7 @@ def per_digit(figures: Mapping[str, Mapping[str, Any]]) -> Figure:
         4.3,
         f"Recall is lowest for {weak} ({percent(recall.min())}) "
         f"and highest for {strong} ({percent(recall.max())})",
-        f"{_start_note(lowest)} Pale bars span the recall's confidence interval.",
+        f"{_start_note(lowest)} Pale bars: confidence interval of recall.",
     )
     axes = figure.add_subplot()
     places = np.arange(len(digits))
@@ -110,7 +107,7 @@ def per_digit(figures: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes.set_ylim(lowest, 1 + (1 - lowest) * 0.03)
     axes.set_xticks(places, [f"{digit}\n{figures[digit]['n']:,}" for digit in digits])
     axes.tick_params(axis="x", length=0)
-    axes.set_xlabel("digit, and how many of it were tested")
+    axes.set_xlabel("digit, with its number of test images")
     axes.yaxis.set_major_formatter(PERCENT)
     axes.grid(axis="y")
     axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(0, 1), borderaxespad=0)
@@ -119,18 +116,20 @@ def per_digit(figures: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 @png
 def mistakes(images: np.ndarray, rows: Sequence[Mapping[str, Any]], most: int = 40) -> Figure:
-    """The pictures that were misread, the most confident mistake first.
+    """The misread images, most confident first.
 
     Args:
-        images: uint8 `(n, 28, 28)`, 0–255, white ink on black, one for each row.
-        rows: for each picture its `label`, `prediction` and `confidence` (0–1).
-        most: pictures shown at most; the title says how many there are.
+        images: uint8 `(n, 28, 28)`, 0–255, white ink on black.
+        rows: `label`, `prediction` and `confidence` (0–1) of each image.
+        most: maximum number of images shown; the title gives the total.
 
     Raises:
-        ValueError: images and rows differ in number.
+        ValueError: the numbers of images and rows differ.
     """
     if len(images) != len(rows):
-        raise ValueError(f"images and rows must be as many, got {len(images)} and {len(rows)}")
+        raise ValueError(
+            f"expected one row per image, got {len(images)} images and {len(rows)} rows"
+        )
     order = sorted(range(len(rows)), key=lambda i: (-float(rows[i]["confidence"]), i))[:most]
     height = -(-len(order) // _COLUMNS) * _TILE + HEAD
     figure = sheet(height, *_mistakes_title(len(order), len(rows)), layout=None)
@@ -150,11 +149,11 @@ def mistakes(images: np.ndarray, rows: Sequence[Mapping[str, Any]], most: int = 
 
 @png
 def curves(history: Mapping[str, Mapping[str, Sequence[float]]], best_epoch: int) -> Figure:
-    """Loss and accuracy after each epoch, on what was learned from and on what was kept back.
+    """Learning curves: training and validation loss and accuracy per epoch.
 
     Args:
-        history: `train` and `val` → `loss` and `accuracy` → one value an epoch.
-        best_epoch: the epoch whose weights were kept, counted from 1.
+        history: `train` and `val` → `loss` and `accuracy` → one value per epoch.
+        best_epoch: the epoch whose weights were kept, counted from 1; 0 if unknown.
     """
     figure = sheet(3.9, *_curves_title(history["val"], best_epoch))
     loss, accuracy = figure.subplots(1, 2)
@@ -162,7 +161,7 @@ def curves(history: Mapping[str, Mapping[str, Sequence[float]]], best_epoch: int
         for split, name, looks in _SPLITS:
             values = np.asarray(history[split][metric], dtype=float)
             axes.plot(np.arange(1, len(values) + 1), values, label=name, marker=".", **looks)
-        if 1 <= best_epoch <= len(values):  # the last split is val, which chose the epoch
+        if 1 <= best_epoch <= len(values):  # `values` are now those of val
             axes.plot(best_epoch, values[best_epoch - 1], "o", **_RING)
             axes.axvline(best_epoch, color=MUTED, linewidth=1, linestyle=(0, (1, 3)), zorder=0)
         axes.set_title(metric, loc="left", fontsize=10.5, color=MUTED)
@@ -176,29 +175,59 @@ def curves(history: Mapping[str, Mapping[str, Sequence[float]]], best_epoch: int
 
 
 @png
-def calibration(confidences: np.ndarray, correct: np.ndarray, bins: int) -> Figure:
-    """Does "90 % sure" mean right nine times in ten?
+def calibration(bins: pd.DataFrame, error: float, level: float) -> Figure:
+    """Reliability diagram: accuracy against confidence, and the number of images in each bin.
 
     Args:
-        confidences: float `(n,)`, 0–1, the probability of the digit that was read.
-        correct: bool `(n,)`, whether it was right.
-        bins: how many bins of equal width 0–1 is cut into.
+        bins: what `evaluation.metrics.reliability` returns.
+        error: expected calibration error, 0–1.
+        level: confidence level of the bins' intervals, 0–1.
     """
-    table = _binned(np.asarray(confidences, float), np.asarray(correct, bool), bins)
     figure = sheet(
         6.2,
-        f"Stated confidence is off by {100 * _calibration_error(table):.2f} points on average",
-        "On the diagonal, confidence is honest; below it, the model is too sure of itself. "
-        "Pale bars: 95 % intervals.",
+        f"Confidence is off by {100 * error:.2f} percentage points on average",
+        "On the diagonal, accuracy equals confidence; below it, the model is overconfident. "
+        f"Pale bars: {100 * level:g} % intervals.",
     )
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot((0, 1), (0, 1), color=MUTED, linewidth=1, linestyle=DASHED)
-    _points(upper, table["confidence"], table["accuracy"], table["low"], table["high"])
+    _points(upper, bins["confidence"], bins["accuracy"], bins["low"], bins["high"])
     upper.set_ylim(0, 1.03)
-    upper.set_ylabel("share that was right")
+    upper.set_ylabel("accuracy")
     upper.yaxis.set_major_formatter(PERCENT)
     upper.grid()
-    _draw_counts(lower, table, bins)
+    _draw_counts(lower, bins)
+    return figure
+
+
+@png
+def robustness(errors: Mapping[str, float], clean: float) -> Figure:
+    """Error rate on images with each corruption.
+
+    Args:
+        errors: corruption → error rate, 0–1.
+        clean: error rate on the uncorrupted images.
+    """
+    names = sorted(errors, key=lambda name: (errors[name], name))
+    values = [errors[name] for name in names]
+    figure = sheet(
+        0.26 * len(names) + 1.5,
+        f"Hardest corruption: {names[-1].replace('_', ' ')}, {percent(values[-1])} misread",
+        f"Dashed: the same images without corruption, {percent(clean)} misread.",
+    )
+    axes = figure.add_subplot()
+    axes.barh(range(len(names)), values, color=BLUE, height=0.62)
+    for place, value in enumerate(values):
+        axes.annotate(
+            percent(value), (value, place), (4, 0), textcoords="offset points", va="center",
+            fontsize=9, color=MUTED, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+        )  # fmt: skip
+    axes.axvline(clean, color=RED, linewidth=1.2, linestyle=DASHED)
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(0, 1.14 * max(*values, clean))
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.set_xlabel("share of images misread")
     return figure
 
 
@@ -207,32 +236,29 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.
     axes.plot(x, y, "o", color=BLUE, markersize=9, label="recall", clip_on=False)
 
 
-def _draw_counts(axes: Axes, table: Mapping[str, np.ndarray], bins: int) -> None:
-    axes.bar(table["middle"], table["n"], width=0.86 / bins, color=BLUE)
-    above: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
-    for middle, n in zip(table["middle"], table["n"], strict=True):
-        axes.annotate(f"{n:,}", (middle, n), **above, fontsize=8, color=MUTED)
+def _draw_counts(axes: Axes, bins: pd.DataFrame) -> None:
+    middles = (bins["start"] + bins["stop"]) / 2
+    axes.bar(middles, bins["n"], width=0.86 * (bins["stop"] - bins["start"]), color=BLUE)
+    for middle, n in zip(middles, bins["n"], strict=True):
+        axes.annotate(
+            f"{n:,}", (middle, n), (0, 2), textcoords="offset points", ha="center",
+            fontsize=8, color=MUTED,
+        )  # fmt: skip
     axes.set_yscale("log")
-    axes.set_ylim(0.5, 6 * max(10, int(table["n"].max(initial=0))))
+    axes.set_ylim(0.5, 6 * max([10, *bins["n"]]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_major_locator(LogLocator(numticks=4))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylabel("pictures (log)")
+    axes.set_ylabel("images (log)")
     axes.set_xlim(0, 1.01)
     axes.xaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel("confidence in the digit that was read")
-
-
-def _calibration_error(table: Mapping[str, np.ndarray]) -> float:
-    """Expected calibration error (Naeini et al. 2015): the mean gap, weighted by count."""
-    gaps = np.abs(table["accuracy"] - table["confidence"])
-    return float((table["n"] * gaps).sum() / max(table["n"].sum(), 1))
+    axes.set_xlabel("confidence in the predicted digit")
 
 
 def _confusion_title(counts: np.ndarray, errors: np.ndarray) -> tuple[str, str]:
-    note = "Rows: the digit written. Columns: the digit read. Stronger colour, more mistakes."
+    note = "Darker cells: more errors. Logarithmic colour scale."
     if not errors.any():
-        return f"All {counts.sum():,} digits are read right", note
+        return f"All {counts.sum():,} digits are read correctly", note
     written, read = np.unravel_index(errors.argmax(), errors.shape)
     return (
         f"{errors.sum():,} of {counts.sum():,} digits are misread, "
@@ -259,16 +285,16 @@ def _axis_start(lowest: float) -> float:
 
 
 def _start_note(lowest: float) -> str:
-    return f"Note that the axis starts at {100 * lowest:g} %, not at 0." if lowest else ""
+    return f"The axis starts at {100 * lowest:g} %, not at 0." if lowest else ""
 
 
 def _mistakes_title(shown: int, total: int) -> tuple[str, str]:
     if not total:
-        return "No mistakes", "Every digit was read right."
+        return "No misread digits", "The model read every digit correctly."
     count = f"{total:,}" if shown == total else f"{shown:,} of {total:,}"
     return (
-        f"{count} mistake{'s' * (total > 1)}, the most confident first",
-        "Below each picture: what was written → what was read, and how sure the model was.",
+        f"{count} misread digit{'s' * (total > 1)}, most confident first",
+        "Below each image: true digit → predicted digit, and the model's confidence.",
     )
 
 
@@ -291,8 +317,8 @@ def _curves_title(val: Mapping[str, Sequence[float]], best_epoch: int) -> tuple[
         return f"{epochs} epochs", note
     loss, accuracy = val["loss"][best_epoch - 1], val["accuracy"][best_epoch - 1]
     return (
-        f"Best after epoch {best_epoch} of {epochs}: validation accuracy {percent(accuracy)}",
-        f"Validation loss {loss:.4f} there. {note}",
+        f"Best epoch: {best_epoch} of {epochs}, with a validation accuracy of {percent(accuracy)}",
+        f"Validation loss: {loss:.4f}. {note}",
     )
 
 
@@ -304,27 +330,3 @@ def _log_scale(axes: Axes, history: Mapping[str, Mapping[str, Sequence[float]]])
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _binned(confidences: np.ndarray, correct: np.ndarray, bins: int) -> dict[str, np.ndarray]:
-    """Count, mean confidence, accuracy and its 95 % interval in each bin that isn't empty.
-
-    The interval is Wilson's: "Probable inference, the law of succession, and statistical
-    inference", JASA 22 (1927).
-    """
-    place = np.minimum((confidences * bins).astype(int), bins - 1)
-    n = np.bincount(place, minlength=bins)
-    filled = n > 0
-    n = n[filled]
-    confidence = np.bincount(place, confidences, bins)[filled] / n
-    accuracy = np.bincount(place, correct, bins)[filled] / n
-    centre = (accuracy + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    spread = _Z * np.sqrt(accuracy * (1 - accuracy) / n + (_Z / (2 * n)) ** 2) / (1 + _Z**2 / n)
-    return {
-        "n": n,
-        "middle": ((np.arange(bins) + 0.5) / bins)[filled],
-        "confidence": confidence,
-        "accuracy": accuracy,
-        "low": centre - spread,
-        "high": centre + spread,
-    }

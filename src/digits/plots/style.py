@@ -1,8 +1,8 @@
-"""What all plots share: size, letters, colours, a title with a line below it, PNG bytes.
+"""The style of all plots: size, font, colours, title and note, and rendering as PNG.
 
-Same values, same bytes; no files, and nothing of pyplot's global state. The two colours are Okabe
-and Ito's blue and vermillion (https://jfly.uni-koeln.de/color/), which colour-blind readers tell
-apart; no meaning rests on colour alone.
+Equal values give equal bytes. Nothing here writes files or changes pyplot's global state. The two
+colours are Okabe and Ito's blue and vermillion (https://jfly.uni-koeln.de/color/), which
+colour-blind readers can tell apart; nothing is shown by colour alone.
 """
 
 import io
@@ -18,9 +18,9 @@ from matplotlib.ticker import FuncFormatter
 _Layout = Literal["constrained"] | None
 _Arguments = ParamSpec("_Arguments")
 
-DPI = 150  # 8 inches are 1,200 pixels: sharp where a page shows them 800 wide
+DPI = 150  # 8 inches are 1,200 pixels, which stay sharp at the report's 820 px
 WIDTH = 8.0  # inches
-HEAD = 0.72  # inches above the axes, for the title and the line below it
+HEAD = 0.72  # inches above the axes, for the title and the note
 
 INK, MUTED, GRID, CALM = "#1f2328", "#667080", "#e3e6ea", "#eef1f4"
 BLUE, RED = "#0072b2", "#d55e00"
@@ -33,7 +33,7 @@ HOLLOW: dict[str, Any] = {
 }
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 _STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
+    "font.family": "DejaVu Sans",  # comes with Matplotlib, so every machine has it
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -51,7 +51,7 @@ _STYLE = {
 
 
 def png(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, bytes]:
-    """`draw` with its figure as PNG bytes, whatever the reader's own matplotlib settings are."""
+    """Decorator: return the figure as PNG bytes, independent of the user's matplotlibrc."""
 
     @wraps(draw)
     def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> bytes:
@@ -66,11 +66,11 @@ def png(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, bytes]:
 
 
 def sheet(height: float, title: str, note: str, layout: _Layout = "constrained") -> Figure:
-    """An empty figure below its title, which says what is seen, and a note.
+    """An empty figure with a title, which states the finding, and a note on how to read it.
 
     Args:
-        height: inches, the title's included.
-        layout: None if axes are placed by hand.
+        height: in inches, title included.
+        layout: None if the caller positions the axes.
     """
     figure = Figure(figsize=(WIDTH, height), layout=layout)
     if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):

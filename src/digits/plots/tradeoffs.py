@@ -1,6 +1,8 @@
-"""Values → PNG bytes: plots of models' accuracy against what it costs, each a point with a name."""
+"""Scatter plots of models' accuracy against their cost, as PNG bytes.
 
-import itertools
+Labels are placed here because those of adjustText and textalloc cover markers and lines.
+"""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
@@ -20,9 +24,8 @@ _TIMES = (
 )  # fmt: skip
 _FILLED: dict[str, Any] = {"marker": "o", "color": BLUE, "markersize": 10}
 _Better = Callable[[float, float], float]  # min or max
-_Place = tuple[float, float, Any, Any]
-# Where a name may stand, from its point, in points (1/72 inch): offset and alignment.
-_PLACES: tuple[_Place, ...] = tuple(
+# Offsets of a label from its point, in points (1/72 inch), with its alignment; the best first.
+_PLACES = tuple(
     (x * reach, y * reach, horizontal, vertical)
     for reach in (1, 2, 3.5)
     for x, y, horizontal, vertical in (
@@ -36,13 +39,11 @@ _PLACES: tuple[_Place, ...] = tuple(
         (0, -10, "center", "top"),
     )
 )
-# what share of a text lies left of or below where it is put
-_SHARES = {"left": 0, "bottom": 0, "center": 0.5, "right": 1, "top": 1}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A model in a comparison: what it costs or gives, and its accuracies, 0–1, one a seed."""
+    """A model: training time or throughput `x`, and its accuracy with each seed, 0–1."""
 
     name: str
     x: float
@@ -55,42 +56,42 @@ class Point:
 
     @property
     def std(self) -> float:
-        """Sample standard deviation of the accuracy; 0 of one value."""
+        """Sample standard deviation of the accuracy; 0 for a single seed."""
         return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else 0.0
 
 
 @png
 def training_time(points: Sequence[Point], images: int) -> Figure:
-    """Accuracy against the time that training took.
+    """Accuracy against training time.
 
     Args:
-        points: at least one; `x` is seconds.
-        images: how many the accuracies were measured on.
+        points: at least one; `x` is in seconds.
+        images: size of the validation set.
     """
     best = max(points, key=lambda point: point.mean)
-    quickest = min(points, key=lambda point: point.x)
+    fastest = min(points, key=lambda point: point.x)
     figure = sheet(
         5.2,
         f"Most accurate: {best.name}, {percent(best.mean)}. "
-        f"Quickest to train: {quickest.name}, {duration(quickest.x)}",
-        "Filled: nothing is both quicker to train and more accurate. "
-        "Pale dots: single seeds; bars: ± a standard deviation.",
+        f"Fastest to train: {fastest.name}, {duration(fastest.x)}",
+        "Filled: no model is both faster to train and more accurate. "
+        "Pale dots: single seeds. Bars: ± 1 standard deviation.",
     )
-    axes = _trade_off(figure, points, images, better=min)
+    axes = _scatter(figure, points, images, better=min)
     axes.xaxis.set_major_locator(FixedLocator(_TIMES))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
     axes.set_xlabel("training time (logarithmic)")
-    _write_names(figure, axes, points, images, better=min)
+    _label(figure, axes, points, images, better=min)
     return figure
 
 
 @png
 def throughput(points: Sequence[Point], images: int) -> Figure:
-    """Accuracy against the images that are read in a second.
+    """Accuracy against throughput.
 
     Args:
-        points: at least one; `x` is images per second.
-        images: how many the accuracies were measured on.
+        points: at least one; `x` is in images per second.
+        images: size of the validation set.
     """
     best = max(points, key=lambda point: point.mean)
     fastest = max(points, key=lambda point: point.x)
@@ -98,63 +99,63 @@ def throughput(points: Sequence[Point], images: int) -> Figure:
     figure = sheet(
         5.2,
         f"Most accurate: {best.name}, {percent(best.mean)}. "
-        f"Fastest: {fastest.name}, {float(f'{fastest.x:.3g}'):,.0f} a second",
-        "Filled: nothing is both faster and more accurate. "
-        "Pale dots: single seeds; bars: ± a standard deviation.",
+        f"Fastest: {fastest.name}, {float(f'{fastest.x:.3g}'):,.0f} images/s",
+        "Filled: no model is both faster and more accurate. "
+        "Pale dots: single seeds. Bars: ± 1 standard deviation.",
     )
-    axes = _trade_off(figure, points, images, better=max)
+    axes = _scatter(figure, points, images, better=max)
     axes.xaxis.set_major_locator(
         LogLocator(subs=(1, 2, 5) if fastest.x < 100 * slowest else (1, 3))
     )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel("images read in a second (logarithmic)")
-    _write_names(figure, axes, points, images, better=max)
+    axes.set_xlabel("throughput in images per second (logarithmic)")
+    _label(figure, axes, points, images, better=max)
     return figure
 
 
-def _trade_off(figure: Figure, points: Sequence[Point], images: int, better: _Better) -> Axes:
-    """Points of models on logarithmic axes; those that nothing beats in both respects filled."""
+def _scatter(figure: Figure, points: Sequence[Point], images: int, better: _Better) -> Axes:
+    """Models on logarithmic axes; those on the Pareto front are filled."""
     axes = figure.add_subplot()
-    front = _front(points, better)
-    floor = 0.5 / images  # no mistake at all has no logarithm
+    front = _pareto_front(points, better)
+    floor = 0.5 / images  # zero errors have no logarithm
     for point in points:
         errors = np.maximum(1 - np.asarray(point.accuracies), floor)
         ends = np.maximum([1 - point.mean - point.std, 1 - point.mean + point.std], floor)
         axes.vlines(point.x, *ends, color=BLUE, alpha=0.35, linewidth=5)
         axes.plot([point.x] * len(errors), errors, ".", color=BLUE, alpha=0.35, markersize=5)
         looks = _FILLED if point in front else HOLLOW | {"marker": "D", "markersize": 8}
-        axes.plot(point.x, _error(point, images), **looks)
-    steps = [(point.x, _error(point, images)) for point in front]
-    axes.plot(*zip(*steps, strict=True), color=BLUE, linewidth=1, linestyle=DASHED, zorder=0)
+        axes.plot(*_position(point, images), **looks)
+    line = [_position(point, images) for point in front]
+    axes.plot(*zip(*line, strict=True), color=BLUE, linewidth=1, linestyle=DASHED, zorder=0)
     axes.set_xscale("log")
     axes.margins(x=0.12, y=0.12)
     axes.xaxis.set_minor_locator(NullLocator())
-    _accuracy_axis(axes)
+    _format_accuracy_axis(axes)
     return axes
 
 
-def _error(point: Point, images: int) -> float:
-    """The share that is misread; at least half an image, as zero has no place on the axis."""
-    return max(1 - point.mean, 0.5 / images)
+def _position(point: Point, images: int) -> tuple[float, float]:
+    """x and error rate; at least half an image, as zero is not on a logarithmic axis."""
+    return point.x, max(1 - point.mean, 0.5 / images)
 
 
-def _front(points: Sequence[Point], better: _Better) -> list[Point]:
-    """The points that no other is as good as or better than in both respects, by x."""
+def _pareto_front(points: Sequence[Point], better: _Better) -> list[Point]:
+    """The points that no other point dominates, by x."""
 
-    def beats(one: Point, other: Point) -> bool:
+    def dominates(one: Point, other: Point) -> bool:
         as_good = better(one.x, other.x) == one.x and one.mean >= other.mean
         return as_good and (one.x != other.x or one.mean != other.mean)
 
-    front = [point for point in points if not any(beats(other, point) for other in points)]
+    front = [point for point in points if not any(dominates(other, point) for other in points)]
     return sorted(front, key=lambda point: point.x)
 
 
-def _accuracy_axis(axes: Axes) -> None:
-    """Accuracy upwards, its distance to 100 % logarithmic: 99 → 99.5 is as long as 98 → 99."""
+def _format_accuracy_axis(axes: Axes) -> None:
+    """Accuracy increases upwards; its distance to 100 % is logarithmic."""
     axes.set_yscale("log")
     axes.invert_yaxis()
     low, high = sorted(axes.get_ylim())
-    while high / low < 3:  # one model alone
+    while high / low < 3:  # a single model
         low, high = low / 1.3, high * 1.3
     axes.set_ylim(high, low)
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in _ERRORS if low <= tick <= high]))
@@ -164,76 +165,44 @@ def _accuracy_axis(axes: Axes) -> None:
     axes.grid()
 
 
-def _write_names(
+def _label(
     figure: Figure, axes: Axes, points: Sequence[Point], images: int, better: _Better
 ) -> None:
-    """Each name beside its point and no other, where it covers no point, line or other name."""
-    figure.draw_without_rendering()  # from here on it is known where the axes are
-    inside = axes.get_window_extent()
-    places = _pixels(axes, points, images)
-    taken = [_square(place, 8) for place in places]
-    taken += _along(_pixels(axes, _front(points, better), images))
-    for point, at in sorted(zip(points, places, strict=True), key=lambda pair: -pair[0].mean):
-        name = axes.annotate(
+    """Write each name where it covers nothing and is clearly nearest to its own point."""
+    figure.draw_without_rendering()  # fixes the position of the axes
+    frame = axes.get_window_extent()
+    places = axes.transData.transform([_position(point, images) for point in points])
+    front = [_position(point, images) for point in _pareto_front(points, better)]
+    line = Path(axes.transData.transform(front))
+    taken = [Bbox([place - 8, place + 8]) for place in places]
+    for point, own in sorted(zip(points, places, strict=True), key=lambda pair: -pair[0].mean):
+        others = [place for place in places if (place != own).any()]
+        label = axes.annotate(
             point.name,
-            (point.x, _error(point, images)),
+            _position(point, images),
             (0, 0),
             textcoords="offset points",
             fontsize=9.5,
         )
-        extent = name.get_window_extent()
-        boxes = [_box(at, place, extent.width, extent.height, figure.dpi) for place in _PLACES]
-        harm = [_area(box) - _overlap(box, inside) for box in boxes]
-        # to be taken for another's name is as bad as to be outside
-        others = [place for place in places if (place != at).any()]
-        harm = [
-            h + _area(box) * any(_distance(box, o) < 2 * _distance(box, at) for o in others)
-            for h, box in zip(harm, boxes, strict=True)
+
+        boxes = [_put(label, place) for place in _PLACES]
+        conflicts = [
+            box.count_overlaps(taken)
+            + line.intersects_bbox(box, filled=False)
+            + (not (frame.contains(*box.min) and frame.contains(*box.max)))
+            + any(_distance(box, other) < 2 * _distance(box, own) for other in others)
+            for box in boxes
         ]
-        harm = [
-            h + sum(_overlap(b, other) for other in taken) for h, b in zip(harm, boxes, strict=True)
-        ]
-        best = int(np.argmin(np.round(harm)))
-        x, y, horizontal, vertical = _PLACES[best]
-        name.set(position=(x, y), horizontalalignment=horizontal, verticalalignment=vertical)
-        taken.append(boxes[best])
+        taken.append(_put(label, _PLACES[int(np.argmin(conflicts))]))
 
 
-def _box(at: np.ndarray, place: _Place, width: float, height: float, dpi: float) -> Bbox:
-    """The pixels that a name takes at a place beside its point."""
+def _put(label: Annotation, place: tuple[float, float, str, str]) -> Bbox:
+    """Move a label to one of _PLACES; returns the pixels it covers there."""
     x, y, horizontal, vertical = place
-    left = at[0] + x * dpi / 72 - _SHARES[horizontal] * width
-    bottom = at[1] + y * dpi / 72 - _SHARES[vertical] * height
-    return Bbox.from_bounds(left, bottom, width, height)
-
-
-def _pixels(axes: Axes, points: Sequence[Point], images: int) -> np.ndarray:
-    """Where points are, float `(n, 2)`."""
-    return axes.transData.transform([(point.x, _error(point, images)) for point in points])
-
-
-def _along(corners: np.ndarray) -> list[Bbox]:
-    """Small squares that cover a line from corner to corner."""
-    squares = []
-    for start, end in itertools.pairwise(corners):
-        count = int(np.abs(end - start).max() // 6) + 1
-        squares += [_square(place, 3) for place in np.linspace(start, end, count)]
-    return squares
-
-
-def _square(middle: np.ndarray, reach: float) -> Bbox:
-    return Bbox([middle - reach, middle + reach])
+    label.set(position=(x, y), horizontalalignment=horizontal, verticalalignment=vertical)
+    return label.get_window_extent()
 
 
 def _distance(box: Bbox, place: np.ndarray) -> float:
-    """How far a place is from the nearest edge of a box; 0 inside, in pixels."""
+    """Distance of a point from the nearest edge of a box, in pixels; 0 inside."""
     return float(np.hypot(*np.maximum(0, np.maximum(box.min - place, place - box.max))))
-
-
-def _area(box: Bbox) -> float:
-    return float(box.width * box.height)
-
-
-def _overlap(one: Bbox, other: Bbox) -> float:
-    common = Bbox.intersection(one, other)
-    return _area(common) if common is not None else 0.0

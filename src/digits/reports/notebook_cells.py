@@ -160,7 +160,7 @@ def robustness(project: Project) -> Picture | Remark:
     }
     if not errors:
         return Remark("No figures on corrupted images: run 'dvc repro' first.")
-    return Picture(dataset_plots.robustness(errors, 1 - metrics["test"]["accuracy"]))
+    return Picture(result_plots.robustness(errors, 1 - metrics["test"]["accuracy"]))
 
 
 def comparison(project: Project) -> pd.DataFrame | Remark:

@@ -122,7 +122,14 @@ def _draw(
             images[wrong["index"].to_numpy()], wrong.to_dict("records"), params.gallery
         ),
         "calibration": result_plots.calibration(
-            probabilities.max(axis=1), correct, params.calibration_bins
+            metrics.reliability(
+                probabilities.max(axis=1),
+                correct,
+                params.calibration_bins,
+                params.confidence_level,
+            ),
+            score["calibration_error"],
+            params.confidence_level,
         ),
         "curves": result_plots.curves(curves.read(project.training_curves), card["best_epoch"]),
     }

@@ -1,4 +1,4 @@
-"""Accuracy against its cost: what is seen, and that every name can be read."""
+"""Plots of accuracy against cost, and the placement of their labels."""
 
 import io
 from typing import Any
@@ -24,7 +24,7 @@ def _figure(plot: Any, points: list[Point]) -> Figure:
     return figure_of(plot, points, 5000)
 
 
-def _names(figure: Figure) -> dict[str, Any]:
+def _labels(figure: Figure) -> dict[str, Any]:
     return {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
 
 
@@ -32,31 +32,31 @@ def _filled(figure: Figure) -> int:
     return sum(line.get_marker() == "o" for line in figure.axes[0].lines)
 
 
-def test_the_title_says_who_is_best_and_who_is_quickest() -> None:
+def test_the_title_names_the_most_accurate_and_the_fastest_model() -> None:
     (title, _) = _figure(tradeoffs.training_time, POINTS).texts
-    assert title.get_text() == "Most accurate: slow, 99.61 %. Quickest to train: quick, 20 s"
+    assert title.get_text() == "Most accurate: slow, 99.61 %. Fastest to train: quick, 20 s"
     (title, _) = _figure(tradeoffs.throughput, POINTS).texts
-    assert title.get_text() == "Most accurate: slow, 99.61 %. Fastest: close, 410 a second"
+    assert title.get_text() == "Most accurate: slow, 99.61 %. Fastest: close, 410 images/s"
 
 
-def test_filled_are_those_that_nothing_beats_in_both_respects() -> None:
+def test_models_on_the_pareto_front_are_filled() -> None:
     assert _filled(_figure(tradeoffs.training_time, POINTS)) == 2  # slow, quick
     assert _filled(_figure(tradeoffs.throughput, POINTS)) == 2  # slow, close
 
 
-def test_every_name_is_there_once_and_covers_no_other() -> None:
-    names = _names(_figure(tradeoffs.training_time, POINTS))
-    assert set(names) == {point.name for point in POINTS}
-    assert not names["beaten"].overlaps(names["close"])
+def test_each_model_has_one_label_that_covers_no_other() -> None:
+    labels = _labels(_figure(tradeoffs.training_time, POINTS))
+    assert set(labels) == {point.name for point in POINTS}
+    assert not labels["beaten"].overlaps(labels["close"])
 
 
-def test_a_name_stands_clearly_nearer_to_its_point_than_to_any_other() -> None:
+def test_a_label_is_much_nearer_to_its_own_point_than_to_any_other() -> None:
     errors = {"best": (1090, 0.0032), "left": (6930, 0.0040), "right": (8810, 0.0041)}
     errors |= {"quick": (33_900, 0.0083), "quickest": (70_900, 0.0248)}
     points = [Point(name, x, [1 - error]) for name, (x, error) in errors.items()]
     figure = _figure(tradeoffs.throughput, points)
     to_pixels = figure.axes[0].transData.transform
-    for name, extent in _names(figure).items():
+    for name, extent in _labels(figure).items():
         far = {
             other: np.linalg.norm(place - np.clip(place, extent.min, extent.max))
             for other, place in zip(errors, to_pixels(list(errors.values())), strict=True)
@@ -66,7 +66,7 @@ def test_a_name_stands_clearly_nearer_to_its_point_than_to_any_other() -> None:
 
 
 @pytest.mark.parametrize("accuracies", [[1.0], [1.0, 1.0], [0.5]])
-def test_one_model_alone_even_a_perfect_one(accuracies: list[float]) -> None:
+def test_a_single_model_can_be_plotted_even_a_perfect_one(accuracies: list[float]) -> None:
     png = tradeoffs.training_time([Point("alone", 3, accuracies)], 200)
     assert Image.open(io.BytesIO(png)).width == 1200
 
