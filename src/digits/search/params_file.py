@@ -1,110 +1,72 @@
-"""A recipe in the text of params.yaml: put there while every other line stays as it is.
+"""Writing a recipe into params.yaml with ruamel.yaml, which keeps comments, anchors and layout."""
 
-Only the lines of that recipe are written; PyYAML says where they are. Loading the file and dumping
-it again would lose what no value holds: comments, unused anchors, how a number was spelled.
-"""
-
-import json
-import re
-from textwrap import indent
+import io
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.mergevalue import MergeValue
 
-from digits.core.errors import ParameterError
 from digits.core.params import Recipe
 
-_COMMENT = "# found by 'digits search'; reports/search.json says how"
-_COLUMN = 26  # where params.yaml's comments begin
+_COMMENT = "found by 'digits search'; reports/search.json says how"
+_COLUMN = 26  # where the comments of params.yaml begin
 
 
 def put(text: str, name: str, recipe: Recipe, base: str) -> str:
-    """`text` with a recipe as `models.<name>`: in its old place, else at the end of `models`.
+    """`text` with `recipe` as `models.<name>`, in its old place or at the end of `models`.
 
     Args:
-        text: a params.yaml whose `models` hold `base`.
-        base: the recipe that it was made from. If that has an anchor, only what differs from it is
-            written; of an augmentation that differs, every value.
-
-    Raises:
-        ParameterError: the file is written in a way that leaves no place for it.
+        text: a params.yaml whose `models` include `base`.
+        base: the model that the search started from. If it has an anchor, a new entry inherits
+            from it and holds only the values that differ.
     """
-    entries = _entries(text)
-    old = entries.get(name)
-    column = entries[base][0].start_mark.column
-    anchor = _anchor(text, *entries[base])
-    values = recipe.model_dump(mode="json")
-    if anchor:
-        from_base = Recipe.model_validate(yaml.safe_load(text)["models"][base])
-        unchanged = from_base.model_dump(mode="json").items()
-        values = {key: value for key, value in values.items() if (key, value) not in unchanged}
-    shared = _anchor(text, *old) if old else ""
-    head = f"{name}:{_spelled(' &', shared)}"
-    body = _spelled("<<: *", anchor, "\n") + _block(values)
-    entry = f"{head:{_COLUMN - 1 - column}} {_COMMENT}\n{indent(body, '  ')}"
-    start, end = _place(text, old or list(entries.values())[-1], replace=bool(old))
-    before = text[:start] if text[:start].endswith("\n") else text[:start] + "\n"
-    changed = before + indent(entry, " " * column) + text[end:]
-    if not _is_only_change(text, changed, name, recipe, bool(shared)):
-        raise ParameterError(
-            f"params.yaml: 'models.{name}' can't be put into a file written like this; "
-            f"do it by hand: {json.dumps(recipe.model_dump(mode='json'))}"
-        )
-    return changed
+    round_trip = YAML()
+    round_trip.width = 1_000_000  # lines are never folded
+    round_trip.representer.add_representer(type(None), _null)
+    round_trip.representer.add_representer(float, _float)
+    document = round_trip.load(text.replace("\r\n", "\n"))
+    models = document["models"]
+    if name not in models:
+        models[name] = CommentedMap()
+        if models[base].anchor.value:
+            merge = MergeValue()
+            merge.merge_pos = 0
+            merge.append(models[base])
+            models[name].add_yaml_merge(merge)
+        models.yaml_add_eol_comment(_COMMENT, name, column=_COLUMN)
+    _update(models[name], recipe.model_dump(mode="json"))
+    written = io.StringIO()
+    round_trip.dump(document, written)
+    return written.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n")
 
 
-def _entries(text: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-    """The recipes in `models`: name → the nodes of key and value."""
-    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    models = next(value for key, value in root.value if key.value == "models")
-    return {key.value: (key, value) for key, value in models.value}
-
-
-def _anchor(text: str, key: yaml.Node, value: yaml.Node) -> str:
-    """The anchor of an entry, "" if it has none."""
-    found = re.match(r":[ \t]+&(\S+)", text[key.end_mark.index :])
-    return found[1] if found else ""
-
-
-def _spelled(before: str, name: str, after: str = "") -> str:
-    return f"{before}{name}{after}" if name else ""
-
-
-def _block(values: dict[str, Any]) -> str:
-    """Lines of YAML, one a value, lists in brackets."""
-    lines = []
+def _update(entry: CommentedMap, values: dict[str, Any]) -> None:
+    """Give a mapping these values; what is equal already, inherited or not, stays as it is."""
     for key, value in values.items():
+        if key in entry and entry[key] == value:
+            continue
         if isinstance(value, dict):
-            lines.append(f"{key}:\n{indent(_block(value), '  ')}")
+            shared = any(parent.get(key) is entry.get(key) for parent in entry.merge or ())
+            if key not in entry or shared or entry[key].anchor.value:
+                entry[key] = CommentedMap()
+            _update(entry[key], value)
         else:
-            flow = None if isinstance(value, list) else False
-            lines.append(yaml.safe_dump({key: value}, default_flow_style=flow, width=1000))
-    return "".join(lines)
+            entry[key] = _in_brackets(value) if isinstance(value, list) else value
 
 
-def _place(text: str, entry: tuple[yaml.Node, yaml.Node], *, replace: bool) -> tuple[int, int]:
-    """From where to where whole lines give way: those of an entry, or none right after it."""
-    end = text.find("\n", max(map(_last, entry))) + 1 or len(text)
-    return (text.rfind("\n", 0, entry[0].start_mark.index) + 1 if replace else end), end
+def _in_brackets(values: list[Any]) -> CommentedSeq:
+    sequence = CommentedSeq(values)
+    sequence.fa.set_flow_style()
+    return sequence
 
 
-def _last(node: yaml.Node) -> int:
-    """Where the last character of a node is; an alias counts where its anchor is, so before."""
-    if isinstance(node, yaml.ScalarNode) or getattr(node, "flow_style", False) or not node.value:
-        return int(node.end_mark.index)
-    pairs = isinstance(node, yaml.MappingNode)
-    parts = [part for pair in node.value for part in pair] if pairs else node.value
-    return max(map(_last, parts))
+def _null(representer: Any, _: None) -> Any:
+    """`null`, where ruamel.yaml would write nothing."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
-def _is_only_change(before: str, after: str, name: str, recipe: Recipe, shared: bool) -> bool:
-    """Whether nothing else has another value; recipes made from a shared one may."""
-    try:
-        old, new = yaml.safe_load(before), yaml.safe_load(after)
-    except yaml.YAMLError:
-        return False
-    written = new["models"].pop(name, None)
-    old["models"].pop(name, None)
-    if shared:
-        old["models"], new["models"] = list(old["models"]), list(new["models"])
-    return bool(old == new and written and Recipe.model_validate(written) == recipe)
+def _float(representer: Any, value: float) -> Any:
+    """A number that YAML 1.1 reads as one, too: `1.0e-05`."""
+    return representer.represent_scalar("tag:yaml.org,2002:float", yaml.safe_dump(value).split()[0])

@@ -7,7 +7,6 @@ import yaml
 from conftest import REPOSITORY
 
 from digits.core import params
-from digits.core.errors import ParameterError
 from digits.core.params import Recipe
 from digits.search import params_file
 
@@ -50,6 +49,7 @@ def test_an_old_recipe_is_replaced_in_its_place() -> None:
     names = list(yaml.safe_load(TEXT)["models"])
     assert list(yaml.safe_load(text)["models"]) == names
     assert written(text, "cnn") == OTHER
+    assert written(text, "tiny") == written(TEXT, "tiny")  # it shares augmentation with cnn
     assert "cnn: &plain" in text
 
 
@@ -76,10 +76,11 @@ def test_models_may_end_the_file(end: str) -> None:
 
 def test_lines_keep_their_endings() -> None:
     text = params_file.put(TEXT.replace("\n", "\r\n"), "found", OTHER, "accurate")
-    assert text.count("\r\n") == TEXT.count("\n")
+    assert text.replace("\r\n", "\n").count("\n") == text.count("\r\n") == text.count("\r")
 
 
-def test_a_file_without_a_place_for_it_is_refused() -> None:
+def test_a_file_in_flow_style_is_written_too() -> None:
     flow = f"models: {{accurate: {START.model_dump_json()}}}\n"
-    with pytest.raises(ParameterError, match=r"'models.tuned' can't be put .*\"network\""):
-        params_file.put(flow, "tuned", OTHER, "accurate")
+    text = params_file.put(flow, "tuned", OTHER, "accurate")
+    assert written(text) == OTHER
+    assert written(text, "accurate") == START
