@@ -11,7 +11,6 @@ from digits.core import files, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.formatting import markdown_table
-from digits.training import loop
 from digits.zoo import benchmark
 
 FOLDER = Path(__file__).parent
@@ -25,7 +24,6 @@ def main(names: list[str]) -> None:
     if unknown := [name for name in names if name not in NAMES]:
         sys.exit(f"bench: no benchmark {', '.join(unknown)}; known: {', '.join(NAMES)}")
     os.environ.update(processes.QUIET_TOOLS_ENV)
-    loop.keep_memory()
     project = Project.find()
     bench = Bench(project)
     for name in names or NAMES:

@@ -7,13 +7,13 @@ validation included, with the data in memory.
 import time
 from statistics import mean, median
 
-import keras
 import numpy as np
 
 from benchmarks.bench import PEER, Bench, Result
 from digits.data.dataset import Split
 from digits.evaluation import metrics
 from digits.models import networks
+from digits.models.backend import keras
 from digits.training import loop
 
 SEEDS = 5

@@ -19,9 +19,9 @@ from digits.data import dataset
 from digits.data.dataset import Split
 from digits.search import objective, params_file, space
 from digits.search import study as search_study
-from digits.search.objective import Objective, Watch
+from digits.search.objective import Objective
 from digits.search.study import FOUND, START, Study, Trial
-from digits.training import loop
+from digits.training.loop import OnEpoch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -101,7 +101,7 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 def _interruptible(learn: Objective, interrupted: Callable[[], bool]) -> Objective:
     """An objective that a dropped interrupt ends after the epoch."""
 
-    def learn_on(recipe: Recipe, watch: Watch) -> None:
+    def learn_on(recipe: Recipe, watch: OnEpoch) -> None:
         def look(epoch: int, val_loss: float) -> bool:
             if interrupted():
                 raise KeyboardInterrupt
@@ -115,7 +115,6 @@ def _interruptible(learn: Objective, interrupted: Callable[[], bool]) -> Objecti
 def _open(project: Project, budget: Search, start: Recipe) -> tuple[Study, Objective, int]:
     """The search's trials so far, what each does, and from how many images."""
     _terminal.silence_libraries()
-    loop.keep_memory()
     data, val = (Split.read(project.splits, name) for name in ("train", "val"))
     scale = dataset.read_scale(project.splits)
     data = objective.some(data, budget.train_count, budget.seed)

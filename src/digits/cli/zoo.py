@@ -49,11 +49,9 @@ def command(names: tuple[str, ...], seeds: int | None, minutes: float, as_json: 
     project = Project.find()
     _terminal.silence_libraries()
     parameters = params.load(project.params)
-    from digits.training import loop
     from digits.zoo import benchmark
 
     with locking.exclusive(project.zoo / "lock", "'digits zoo'"):
-        loop.keep_memory()
         document = benchmark.compare(project, parameters, names, seeds, minutes, _say)
         _write(project, document)
     if as_json:

@@ -75,6 +75,7 @@ class Train(Section):
 
     model: str
     seed: Seed
+    arithmetic: Literal["portable", "fast"]  # the same bytes on every CPU, or TensorFlow's default
 
 
 class Augmentation(Section):

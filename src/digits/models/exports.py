@@ -15,9 +15,9 @@ import numpy as np
 from digits.core.errors import RegistryError
 from digits.core.params import Recipe
 from digits.models import networks
+from digits.models.backend import keras
 
 if TYPE_CHECKING:
-    import keras
     import onnx
 
 _BATCH = 250

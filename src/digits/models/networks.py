@@ -8,13 +8,12 @@ last is called "embedding".
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from digits.core.errors import ParameterError
 from digits.core.params import Recipe
-
-if TYPE_CHECKING:
-    import keras
+from digits.models import arithmetic
+from digits.models.backend import keras
 
 SIZE = 28
 CLASSES = 10
@@ -35,8 +34,6 @@ def build(recipe: Recipe, mean: float, std: float) -> "keras.Model":
     Raises:
         ParameterError: there is no network of that name, or it can't have those widths.
     """
-    import keras
-
     if recipe.network not in _NETWORKS:
         raise ParameterError(
             f"params.yaml: 'network' is {recipe.network!r}; known: {', '.join(_NETWORKS)}"
@@ -55,7 +52,9 @@ def build(recipe: Recipe, mean: float, std: float) -> "keras.Model":
     x = keras.layers.Identity(name=EMBEDDING)(x)
     if recipe.dropout:
         x = keras.layers.Dropout(recipe.dropout)(x)
-    probabilities = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(x)
+    probabilities = keras.layers.Dense(
+        CLASSES, activation=arithmetic.softmax, name="probabilities"
+    )(x)
     return keras.Model(images, probabilities, name=recipe.network)
 
 
@@ -73,8 +72,6 @@ def joined(members: Sequence["keras.Model"], views: int = 1) -> "keras.Model":
         views: 5 if the members are to read each image where it is and a pixel to each side; the
             embedding is of where it is.
     """
-    import keras
-
     images = keras.Input((SIZE, SIZE), dtype="uint8", name="images")
     read = [
         keras.Model(
@@ -96,7 +93,7 @@ def joined(members: Sequence["keras.Model"], views: int = 1) -> "keras.Model":
 
 def _shifted(images: "keras.KerasTensor") -> "list[keras.KerasTensor]":
     """Images `(n, h, h)` moved by a pixel down, up, right and left; black moves in."""
-    from keras import ops
+    ops = keras.ops
 
     framed = ops.pad(ops.cast(images, "float32"), ((0, 0), (1, 1), (1, 1)))  # LiteRT pads no bytes
     return [
@@ -132,12 +129,8 @@ def _allconv(
         kernel: pixels a side of the first kernels; all others have 3.
         strides: of the first layers; all others have 1, and the last two of these meet no border.
     """
-    import keras
-
     first, *others = recipe.widths
-    x = keras.layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, name="contrast")(
-        x
-    )
+    x = arithmetic.ContrastNormalization(name="contrast")(x)
     x = _convolution(x, first, kernel, strides[0], padding="valid", kernel_constraint=_zero_sum())
     for place, width in enumerate(others, 1):
         if place < len(strides):
@@ -156,18 +149,14 @@ def _convolution(
     **options: Any,
 ) -> "keras.KerasTensor":
     """Convolution, batch normalisation (Ioffe & Szegedy 2015), rectifier."""
-    import keras
-
-    x = keras.layers.Conv2D(
+    x = arithmetic.Convolution(
         filters, kernel, strides=strides, padding=padding, use_bias=False, **options
     )(x)
-    x = keras.layers.BatchNormalization(momentum=_MOMENTUM)(x)
+    x = arithmetic.BatchNormalization(momentum=_MOMENTUM)(x)
     return keras.layers.ReLU()(x)
 
 
 def _zero_sum() -> "keras.constraints.Constraint":
-    import keras
-
     class ZeroSum(keras.constraints.Constraint):
         """Kernels whose weights sum to 0, so that an even ground leaves no trace."""
 
@@ -179,18 +168,14 @@ def _zero_sum() -> "keras.constraints.Constraint":
 
 def _pooled(x: "keras.KerasTensor", widths: Sequence[int]) -> "keras.KerasTensor":
     """3 × 3 convolutions, each followed by max pooling."""
-    import keras
-
     for width in widths:
-        x = keras.layers.Conv2D(width, 3, activation="relu")(x)
+        x = arithmetic.Convolution(width, 3, activation="relu")(x)
         x = keras.layers.MaxPooling2D()(x)
     return keras.layers.Flatten()(x)
 
 
 def _dense(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
     """Fully connected layers on raw pixels (LeCun et al. 1998 had 300 and 100 units)."""
-    import keras
-
     x = keras.layers.Flatten()(x)
     for width in recipe.widths:
         x = keras.layers.Dense(width, activation="relu")(x)
@@ -199,8 +184,6 @@ def _dense(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
 
 def _cnn(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
     """Convolutions with pooling, then one fully connected layer, whose width comes last."""
-    import keras
-
     *convolutions, units = recipe.widths
     return keras.layers.Dense(units, activation="relu")(_pooled(x, convolutions))
 
@@ -212,8 +195,6 @@ def _convnet(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
 
 def _mobilenet(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
     """MobileNetV2 (Sandler et al. 2018), narrow, on enlarged images repeated to three channels."""
-    import keras
-
     shape = (_MOBILE_SIZE, _MOBILE_SIZE, 3)
     backbone = keras.applications.MobileNetV2(
         shape, alpha=_MOBILE_WIDTH, include_top=False, weights=None, name=_BACKBONE

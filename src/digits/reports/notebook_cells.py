@@ -18,6 +18,7 @@ from digits.data import dataset
 from digits.data.dataset import Split
 from digits.formatting import interval, percent
 from digits.models import networks
+from digits.models.backend import keras
 from digits.plots import dataset as dataset_plots
 from digits.plots import results as result_plots
 from digits.training.curves import read as read_curves
@@ -89,8 +90,6 @@ def architectures(project: Project) -> pd.DataFrame:
 
 def layers(project: Project) -> pd.DataFrame:
     """The layers of the default model's network, one member's if it is an ensemble."""
-    import keras
-
     keras.backend.clear_session()  # layers are numbered from the start
     network = networks.build(
         params.load(project.params).recipe, *dataset.read_scale(project.splits)

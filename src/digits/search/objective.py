@@ -2,22 +2,17 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from digits.core.params import Recipe, Search
 from digits.data.dataset import Split
+from digits.models.backend import keras
 from digits.training import loop
+from digits.training.loop import OnEpoch
 
-if TYPE_CHECKING:
-    import keras
-
-Watch = Callable[[int, float], bool]
-"""Takes an epoch, from 1, and the validation loss after it; says whether to stop there."""
-
-Objective = Callable[[Recipe, Watch], None]
-"""Learns by a recipe and calls the watch after each epoch; a DataError means that it failed."""
+Objective = Callable[[Recipe, OnEpoch], None]
+"""Trains by a recipe and calls the watch after each epoch; a DataError means that it failed."""
 
 _BUDGET = {"trials", "minutes"}
 
@@ -32,12 +27,9 @@ def learning(data: Split, val: Split, scale: tuple[float, float], seed: int) -> 
         seed: one for all trials, so that recipes differ and not random starts.
     """
 
-    def learn(recipe: Recipe, watch: Watch) -> None:
-        import keras
-
-        keras.utils.clear_session()  # frees the memory of the trial before
-        reporting = _reporting(watch)
-        loop.train(data, val, scale, recipe, seed, callbacks=[reporting], say=lambda _: None)
+    def learn(recipe: Recipe, watch: OnEpoch) -> None:
+        keras.utils.clear_session()  # frees the memory of the previous trial
+        loop.train(data, val, scale, recipe, seed, on_epoch=watch, log=lambda _: None)
 
     return learn
 
@@ -66,16 +58,3 @@ def fingerprint(
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
-
-
-def _reporting(watch: Watch) -> "keras.callbacks.Callback":
-    import keras
-
-    class Reporting(keras.callbacks.Callback):
-        """Hands each epoch's validation loss to the watch, and stops when that says so."""
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            if watch(epoch + 1, float(logs["val_loss"])):
-                self.model.stop_training = True
-
-    return Reporting()

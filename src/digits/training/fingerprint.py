@@ -1,4 +1,4 @@
-"""What trained weights depend on: recipe, seed, data, code and versions, as one short digest."""
+"""What trained weights depend on, as one short digest: recipe, seed, data, code, versions."""
 
 import ast
 import hashlib
@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from digits.core.params import Recipe
+from digits.models.backend import ARITHMETIC, tf
 
 _DIGITS = 16  # hex digits of a fingerprint
 # What decides which weights and ONNX files come out. Comments and docstrings in it do not count.
@@ -16,23 +17,21 @@ _PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
 
 
 def fingerprint(recipe: Recipe, seed: int, data: str) -> str:
-    """What a training depends on; its weights, finished or not, are valid while this stays.
+    """A digest that changes when a training run would give other weights.
 
     Args:
-        data: digest of the files that are learned from.
+        data: digest of the training and validation data.
     """
-    depends_on = (recipe.model_dump(mode="json"), seed, data, _code(), versions())
-    text = json.dumps(depends_on, sort_keys=True)
+    inputs = (recipe.model_dump(mode="json"), seed, data, _code(), versions(), ARITHMETIC)
+    text = json.dumps(inputs, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Packages that decide which bytes come out, with their versions."""
-    import tensorflow
-
+    """Versions of the packages that decide the bytes of a model."""
     named = {name: metadata.version(name) for name in _PACKAGES}
-    return named | {"tensorflow": str(tensorflow.__version__)}
+    return named | {"tensorflow": str(tf.__version__)}
 
 
 def essence(source: str) -> str:

@@ -1,10 +1,11 @@
-"""How a network learns: deterministic, watched on validation data, best weights kept."""
+"""The training loop: deterministic, validated after each epoch, resumable, best weights kept."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,27 +13,31 @@ from digits.core.errors import DataError
 from digits.core.params import Recipe
 from digits.data.dataset import Split
 from digits.models import networks
-from digits.training.checkpoints import Checkpoint, best_epoch
+from digits.models.backend import keras, make_deterministic, tf
+from digits.training import optimizers
+from digits.training.checkpoints import Checkpoint, State, best_epoch
+from digits.training.losses import cross_entropy
+from digits.training.minibatches import Minibatches, targets
 
-if TYPE_CHECKING:
-    import keras
+_BATCH = 500  # images per validation step
 
-_BATCH = 500  # images that are judged at a time
+OnEpoch = Callable[[int, float], bool]
+"""Called after each epoch with its number, from 1, and validation loss; True stops the run."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights of its best epoch, and how it got there.
+    """A network with the weights of its best epoch, and its history.
 
-    `history` holds a list a metric, one value an epoch: `loss`, `accuracy` (on distorted images,
-    the hard ones more often, while the weights move), `val_loss`, `val_accuracy`. Losses are in
-    nats: cross-entropy with the recipe's `label_noise`, 0 for a sure and right answer.
-    `best_epoch` counts from 1.
+    `history` has one value per epoch of `loss` and `accuracy` (on distorted images, hard ones more
+    often, while the weights change), `val_loss` and `val_accuracy`. Losses are in nats: see
+    `cross_entropy`. `best_epoch` counts from 1. `complete` is False if `on_epoch` stopped the run.
     """
 
     model: "keras.Model"
     history: dict[str, list[float]]
     best_epoch: int
+    complete: bool = True
 
 
 def train(
@@ -41,172 +46,182 @@ def train(
     scale: tuple[float, float],
     recipe: Recipe,
     seed: int,
+    *,
     checkpoint: Checkpoint | None = None,
     pretrained: Path | None = None,
-    callbacks: Sequence["keras.callbacks.Callback"] = (),
-    say: Callable[[str], None] = print,
+    on_epoch: OnEpoch = lambda *_: False,
+    log: Callable[[str], None] = print,
 ) -> Trained:
-    """Train one network; the same arguments on the same machine give the same weights.
+    """Train one network. The same arguments give the same weights.
 
     Args:
-        data: what is learned from.
-        val: what early stopping and the best epoch are judged by.
+        data: the training set.
+        val: the validation set, for early stopping and the choice of the best epoch.
         scale: mean and standard deviation of the training pixels, 0–1.
-        recipe: the network and how it learns; `members` and `views` are not looked at.
-        seed: of weights, order and distortion.
-        checkpoint: where to go on from, and where each finished epoch is kept. A training that
-            goes on ends with the same weights as one that was never interrupted.
+        recipe: the network and its hyperparameters; `members` and `views` are ignored.
+        seed: of initial weights, order and distortion.
+        checkpoint: written after each epoch. If it fits, the run resumes from it and ends with the
+            same weights as one that was never interrupted.
         pretrained: verified weights to start from.
-        callbacks: more Keras callbacks.
-        say: called with lines of progress, one an epoch.
+        on_epoch: called after each epoch, once its checkpoint is written.
+        log: called with one line per epoch.
 
     Raises:
         ParameterError: the recipe's network can't be built.
         DataError: a split is empty, or the loss became NaN.
     """
-    from digits.training.callbacks import Progress
-    from digits.training.minibatches import Following, Minibatches, targets
-
     for name, split in (("train", data), ("val", val)):
         if not len(split.images):
-            raise DataError(f"the {name} split is empty; look at preprocess in params.yaml")
+            raise DataError(f"the {name} split is empty; check 'preprocess' in params.yaml")
     make_deterministic(seed)
     model = networks.build(recipe, *scale)
     if pretrained:
         networks.load_pretrained(model, pretrained)
     elif recipe.network == "mobilenet":
-        say("no 'pretrained' weights in params.yaml: training MobileNetV2 from scratch")
-    compile_(model, recipe, math.ceil(len(data.images) / recipe.batch_size))
-    batches = Minibatches(data, recipe, seed)
-    progress = Progress(recipe.epochs, recipe.patience, batches.difficulty, checkpoint, say)
-    progress.resume(model)
-    if not progress.is_over():
-        judges = np.asarray(val.images), targets(val.labels)
-        # metrics have their variables from here on; else Keras would trace the training step twice
-        model.compute_metrics(None, judges[1][:1], judges[1][:1])
-        model.fit(
-            batches,
-            initial_epoch=progress.epoch,
-            epochs=recipe.epochs,
-            validation_data=judges,
-            validation_batch_size=_BATCH,
-            callbacks=[Following(batches), progress, *_averaging(recipe), *callbacks],
-            shuffle=False,  # Keras' own depends on how many epochs this process has seen
-            verbose=0,
+        log("no 'pretrained' weights in params.yaml: MobileNetV2 is trained from scratch")
+    run = _Run(model, Minibatches(data, recipe, seed), recipe)
+    if checkpoint and run.restore(checkpoint.load()):
+        log(f"resuming after epoch {run.epoch}/{recipe.epochs}")
+    start, first = time.monotonic(), run.epoch
+    stopped = False
+    while not run.is_over() and not stopped:
+        run.train_epoch()
+        run.validate(val)
+        if checkpoint:
+            checkpoint.save(run.state())
+        elapsed = time.monotonic() - start
+        left = elapsed / (run.epoch - first) * (recipe.epochs - run.epoch)
+        latest = {metric: values[-1] for metric, values in run.history.items()}
+        log(
+            f"epoch {run.epoch}/{recipe.epochs}  loss {latest['loss']:.4f}  "
+            f"val loss {latest['val_loss']:.4f}  val accuracy {latest['val_accuracy']:.4f}  "
+            f"{elapsed:.0f} s, about {left:.0f} s left"
         )
-    history = progress.history
-    if not np.isfinite(history["loss"]).all():
+        stopped = on_epoch(run.epoch, latest["val_loss"]) and not run.is_over()
+    if not np.isfinite(run.history["loss"]).all():
         raise DataError(
-            f"the loss became NaN in epoch {len(history['loss'])} with 'learning_rate' "
+            f"the loss became NaN in epoch {run.epoch} with 'learning_rate' "
             f"{recipe.learning_rate}; lower it in params.yaml"
         )
-    model.set_weights(progress.best)
-    return Trained(model, history, best_epoch(history))
+    model.set_weights(run.best)
+    return Trained(model, run.history, best_epoch(run.history), not stopped)
 
 
 def member_seed(seed: int, member: int) -> int:
-    """The seed of an ensemble's member, from 1; the first is what it would be alone."""
+    """The seed of an ensemble's member, from 1; the first has the seed of a single model."""
     return seed + 1000 * (member - 1)
 
 
 def score(model: "keras.Model", split: Split) -> dict[str, float]:
     """`loss` (cross-entropy, nats) and `accuracy` of a two-headed network on undistorted images."""
-    _, probabilities = model.predict(np.asarray(split.images), batch_size=_BATCH, verbose=0)
-    of_label = probabilities[np.arange(len(split.labels)), split.labels].astype(np.float64)
-    return {
-        "loss": float(-np.log(np.maximum(of_label, 1e-7)).mean()),
-        "accuracy": float((probabilities.argmax(axis=1) == split.labels).mean()),
-    }
+    predict = tf.function(lambda images: model(images, training=False)[1])
+    losses, correct = _validate(predict, split, label_noise=0)
+    return {"loss": _mean(losses), "accuracy": _mean(correct)}
 
 
-def make_deterministic(seed: int) -> None:
-    """Make everything that TensorFlow and Keras do from here on repeatable."""
-    import keras
-    import tensorflow as tf
+class _Run:
+    """The state of a training run: network, optimizer, history, best weights so far."""
 
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    def __init__(self, model: "keras.Model", minibatches: Minibatches, recipe: Recipe) -> None:
+        self._model, self._minibatches, self._recipe = model, minibatches, recipe
+        self._optimizer = optimizers.build(recipe, steps=len(minibatches))
+        self._optimizer.build(model.trainable_variables)
+        self._step = tf.function(
+            self._train_step,
+            input_signature=(
+                tf.TensorSpec((None, networks.SIZE, networks.SIZE), tf.uint8),
+                tf.TensorSpec((None, networks.CLASSES), tf.float32),
+            ),
+        )
+        self._predict = tf.function(lambda images: model(images, training=False))
+        self.history: dict[str, list[float]] = {}
+        self.best: list[np.ndarray] = []
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are complete."""
+        return len(self.history.get("val_loss", ()))
+
+    def is_over(self) -> bool:
+        """Whether all epochs are done, the loss is NaN, or early stopping applies."""
+        return bool(self.epoch) and (
+            self.epoch >= self._recipe.epochs
+            or self.epoch - best_epoch(self.history) >= self._recipe.patience
+            or not math.isfinite(self.history["loss"][-1])
+        )
+
+    def train_epoch(self) -> None:
+        """One pass over the minibatches."""
+        losses, correct = [], []
+        for rows, images, goals in self._minibatches.epoch(self.epoch):
+            found, right = (tensor.numpy() for tensor in self._step(images, goals))
+            self._minibatches.record(rows, found)
+            losses.append(found)
+            correct.append(right)
+        self._append("loss", losses)
+        self._append("accuracy", correct)
+
+    def validate(self, val: Split) -> None:
+        """Validation figures; the weights are kept if they are the best so far."""
+        with optimizers.averaged(self._optimizer):
+            losses, correct = _validate(self._predict, val, self._recipe.label_noise)
+            self._append("val_accuracy", [correct])
+            self._append("val_loss", [losses])
+            if best_epoch(self.history) == self.epoch:
+                self.best = self._model.get_weights()
+
+    def state(self) -> State:
+        """What a checkpoint holds."""
+        variables, optimizer = (
+            [np.asarray(variable) for variable in owner.variables]
+            for owner in (self._model, self._optimizer)
+        )
+        return State(variables, optimizer, self.best, self.history, self._minibatches.difficulty)
+
+    def restore(self, state: State | None) -> bool:
+        """Continue from a checkpoint, if there is one that fits this run."""
+        if state is None or state.difficulty.shape != self._minibatches.difficulty.shape:
+            return False
+        pairs = (
+            (self._model.variables, state.variables),
+            (self._optimizer.variables, state.optimizer),
+        )
+        for variables, values in pairs:
+            if [tuple(v.shape) for v in variables] != [v.shape for v in values]:
+                return False
+        for variables, values in pairs:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        self._minibatches.difficulty[:] = state.difficulty
+        self.history, self.best = state.history, state.best
+        return True
+
+    def _train_step(self, images: Any, goals: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            probabilities = self._model(images, training=True)
+            losses = cross_entropy(goals, probabilities, self._recipe.label_noise)
+            loss = tf.reduce_mean(losses)
+        variables = self._model.trainable_variables
+        self._optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+        return losses, tf.argmax(probabilities, -1) == tf.argmax(goals, -1)
+
+    def _append(self, metric: str, values: Sequence[np.ndarray]) -> None:
+        self.history.setdefault(metric, []).append(_mean(np.concatenate(values)))
 
 
-def keep_memory() -> None:
-    """Let glibc keep freed memory instead of handing it back to the system after every step.
-
-    TensorFlow's threads free and ask for the same megabytes at each step; the page faults of that
-    took a third of the training time (5.0 million of them, 0.15 million with this). To be called
-    before TensorFlow is imported, as its threads pick their share of memory when they start.
-    """
-    import ctypes
-
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return  # not glibc
-    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8  # malloc.h
-    mallopt(arena_max, 1)
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 1 << 30)
-    mallopt(top_pad, 256 << 20)
+def _validate(predict: Any, split: Split, label_noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of each image, and whether it is classified correctly."""
+    losses, correct = [], []
+    for start in range(0, len(split.images), _BATCH):
+        rows = slice(start, start + _BATCH)
+        probabilities = predict(tf.constant(split.images[rows]))
+        losses.append(
+            cross_entropy(targets(split.labels[rows]), probabilities, label_noise).numpy()
+        )
+        correct.append(probabilities.numpy().argmax(axis=1) == split.labels[rows])
+    return np.concatenate(losses), np.concatenate(correct)
 
 
-def compile_(model: "keras.Model", recipe: Recipe, steps: int) -> None:
-    """Give a network its optimizer, for so many steps an epoch, and its loss."""
-    model.compile(
-        optimizer=_optimizer(recipe, steps),
-        loss=_loss(recipe),
-        metrics=["accuracy"],
-    )
-
-
-def _loss(recipe: Recipe) -> "keras.losses.Loss":
-    """Cross-entropy with the labels when a share of them is drawn at random (Patrini et al. 2017).
-
-    An image whose label can't be right costs a limited amount, and soon pulls at nothing. The least
-    that any image can cost is taken off, so that a sure and right answer costs 0 with noise too.
-    `of_images` is what each of the last minibatch cost, if the recipe skips easy ones.
-    """
-    import keras
-    import tensorflow as tf
-
-    noise = recipe.label_noise
-    least = -math.log1p(noise / networks.CLASSES - noise)
-
-    class CrossEntropy(keras.losses.Loss):
-        def __init__(self) -> None:
-            super().__init__()
-            self.of_images = tf.Variable(tf.zeros(0), trainable=False, shape=[None])
-
-        def call(self, labels: Any, probabilities: Any) -> Any:
-            if noise:
-                probabilities = probabilities * (1 - noise) + noise / networks.CLASSES
-            costs = keras.losses.categorical_crossentropy(labels, probabilities)
-            if recipe.skip_easy:
-                self.of_images.assign(costs)
-            return costs - least
-
-    return CrossEntropy()
-
-
-def _optimizer(recipe: Recipe, steps: int) -> "keras.optimizers.Optimizer":
-    """AdamW (Loshchilov & Hutter 2019) or Muon, at a constant rate or one that rises and falls."""
-    import keras
-
-    from digits.training.optimizers import ConvolutionMuon, WarmCosine
-
-    total = recipe.epochs * steps
-    rising = round(recipe.warmup * total)
-    rate = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        rate = WarmCosine(recipe.learning_rate, rising, max(1, total - rising))
-    options: dict[str, Any] = {"weight_decay": recipe.weight_decay}
-    if recipe.averaging:
-        options |= {"use_ema": True, "ema_momentum": recipe.averaging}
-    if recipe.optimizer == "adam":
-        return keras.optimizers.AdamW(rate, **options)
-    return ConvolutionMuon(rate, momentum=recipe.momentum, **options)
-
-
-def _averaging(recipe: Recipe) -> "list[keras.callbacks.Callback]":
-    """Validate with the moving average of the weights, learn on with the weights themselves."""
-    import keras
-
-    return [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []
+def _mean(values: np.ndarray) -> float:
+    """The exact mean, which no order of summation changes."""
+    return math.fsum(values.tolist()) / len(values)

@@ -1,84 +1,98 @@
-"""What a network learns from: images drawn, put in order and distorted, a minibatch at a time."""
+"""Which images a training step sees: selected, shuffled and distorted, one minibatch at a time."""
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import keras
 import numpy as np
 
 from digits.core.params import Recipe
 from digits.data.dataset import Split
-from digits.models import networks
-from digits.training import augmentation, sampling
+from digits.models.networks import CLASSES
+from digits.training import augmentation
 
-_RECENT = 0.5  # weight of the last loss in an image's difficulty
+EASY = 0.9  # share of the images that may be skipped as learned
+_RECENT = 0.5  # weight of the latest loss in an image's difficulty
+_AHEAD = 4  # minibatches that are prepared while the network trains
+
+Minibatch = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, images, targets
 
 
-class Minibatches(keras.utils.PyDataset):
-    """Minibatches whose order and distortion depend on seed, epoch and place alone.
+class Minibatches:
+    """The minibatches of a training run. Order and distortion depend only on seed and position.
 
-    `difficulty` float32 `(n,)` is what each image cost when it was last read, smoothed; empty if
-    the recipe doesn't ask for it.
+    `difficulty` is a float32 `(n,)` moving average of each image's loss; it is empty if the recipe
+    skips no easy images.
     """
 
     def __init__(self, data: Split, recipe: Recipe, seed: int) -> None:
-        """Minibatches of a split, of the first epoch."""
-        super().__init__(workers=2)  # the next ones are distorted while one is learned from
         self._data, self._recipe, self._seed = data, recipe, seed
-        kept = len(data.images) if recipe.skip_easy else 0
-        self.difficulty = np.full(kept, np.inf, np.float32)
-        self.turn_to(0)
-
-    def turn_to(self, epoch: int) -> None:
-        """Begin an epoch, counted from 0."""
-        self._epoch = epoch
-        rng = np.random.default_rng((self._seed, epoch))
-        if self._recipe.skip_easy and 0 < epoch < self._recipe.epochs - 1:
-            self._order = sampling.rows(self.difficulty, self._recipe.skip_easy, rng)
-        else:
-            self._order = rng.permutation(len(self._data.images))
-
-    def note(self, index: int, costs: np.ndarray) -> None:
-        """Take down what the images of a minibatch cost."""
-        rows = self._rows(index)
-        before = np.where(np.isfinite(self.difficulty[rows]), self.difficulty[rows], costs)
-        self.difficulty[rows] = before + _RECENT * (costs - before)
+        tracked = len(data.images) if recipe.skip_easy else 0
+        self.difficulty = np.full(tracked, np.inf, np.float32)
 
     def __len__(self) -> int:
-        """How many an epoch has."""
+        """Minibatches per epoch."""
         return math.ceil(len(self._data.images) / self._recipe.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distorted images uint8 `(n, 28, 28)` and the probabilities to learn."""
-        rows = self._rows(index)
-        rng = np.random.default_rng((self._seed, self._epoch, index))
-        images = augmentation.distort(self._data.images[rows], self._recipe.augmentation, rng)
-        return images, targets(self._data.labels[rows], self._recipe.label_smoothing)
+    def epoch(self, epoch: int) -> Iterator[Minibatch]:
+        """The minibatches of an epoch, counted from 0; the next ones are prepared in threads.
 
-    def _rows(self, index: int) -> np.ndarray:
+        Yields:
+            Row numbers `(n,)`, distorted images uint8 `(n, 28, 28)`, targets float32 `(n, 10)`.
+        """
+        order = self._order(epoch)
+        with ThreadPoolExecutor(2) as pool:
+            waiting: list[Future[Minibatch]] = []
+            try:
+                for index in range(len(self)):
+                    waiting.append(pool.submit(self._minibatch, order, epoch, index))
+                    if len(waiting) > _AHEAD:
+                        yield waiting.pop(0).result()
+                for future in waiting:
+                    yield future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def record(self, rows: np.ndarray, losses: np.ndarray) -> None:
+        """Update the difficulty of the images that a step has just used."""
+        if len(self.difficulty):
+            before = np.where(np.isfinite(self.difficulty[rows]), self.difficulty[rows], losses)
+            self.difficulty[rows] = before + _RECENT * (losses - before)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng((self._seed, epoch))
+        if self._recipe.skip_easy and 0 < epoch < self._recipe.epochs - 1:
+            return sample(self.difficulty, self._recipe.skip_easy, rng)
+        return rng.permutation(len(self._data.images))
+
+    def _minibatch(self, order: np.ndarray, epoch: int, index: int) -> Minibatch:
         size = self._recipe.batch_size
-        return self._order[index * size : (index + 1) * size]
+        rows = order[index * size : (index + 1) * size]
+        rng = np.random.default_rng((self._seed, epoch, index))
+        images = augmentation.distort(self._data.images[rows], self._recipe.augmentation, rng)
+        return rows, images, targets(self._data.labels[rows], self._recipe.label_smoothing)
 
 
-class Following(keras.callbacks.Callback):
-    """Turns minibatches to each epoch, and takes down what their images cost."""
+def sample(difficulty: np.ndarray, skipped: float, rng: np.random.Generator) -> np.ndarray:
+    """Rows for one epoch, as many as there are images, easy ones less often.
 
-    def __init__(self, minibatches: Minibatches) -> None:
-        """The model's loss tells the costs: see `training`."""
-        super().__init__()
-        self._minibatches = minibatches
+    Selective backpropagation (Jiang et al. 2019) with the losses of earlier epochs, which cost
+    nothing. Passes over the images follow one another until the epoch is full. Each pass draws anew
+    which easy images it leaves out, so that none is forgotten.
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Order and distortions of this epoch."""
-        self._minibatches.turn_to(epoch)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """What the images just learned from cost."""
-        if len(self._minibatches.difficulty):
-            self._minibatches.note(batch, self.model.loss.of_images.numpy())
+    Args:
+        difficulty: float `(n,)`; the lowest count as easy.
+        skipped: share of all images that each pass leaves out, 0 to EASY.
+    """
+    chance = skipped / EASY * (difficulty <= np.quantile(difficulty, EASY))
+    passes: list[np.ndarray] = []
+    while sum(map(len, passes)) < len(difficulty):
+        order = rng.permutation(len(difficulty))
+        passes.append(order[rng.random(len(order)) >= chance[order]])
+    return np.concatenate(passes)[: len(difficulty)]
 
 
 def targets(labels: np.ndarray, smoothing: float = 0) -> np.ndarray:
-    """Probabilities to learn, float32 `(n, 10)`: smoothed (Szegedy et al. 2016) or the labels."""
-    sure = np.eye(networks.CLASSES, dtype=np.float32)[np.asarray(labels)]
-    return sure * np.float32(1 - smoothing) + np.float32(smoothing / networks.CLASSES)
+    """Target distributions, float32 `(n, 10)`, with label smoothing (Szegedy et al. 2016)."""
+    one_hot = np.eye(CLASSES, dtype=np.float32)[np.asarray(labels)]
+    return one_hot * np.float32(1 - smoothing) + np.float32(smoothing / CLASSES)

@@ -1,23 +1,63 @@
-"""What Keras' optimizers lack: Muon for convolutions, and a schedule without branches.
+"""Optimizers and schedule: AdamW, Muon for convolutions, warm-up and cosine decay.
 
-Keras' own Muon takes matrices only and leaves kernels to AdamW. Its CosineDecay with a warmup puts
-a branch of the graph beside every variable: a second until the first step, and some at each.
+Keras' own Muon takes matrices only and leaves kernels to AdamW. Its CosineDecay with a warm-up puts
+a conditional beside every variable: a second until the first step, and time in each step.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import keras
+from digits.core.params import Recipe
+from digits.models.backend import keras
 
-_ADAM_SHARE = 0.2  # learning rate of everything that is no hidden kernel, relative to Muon's
+_ADAM_SHARE = 0.2  # AdamW's learning rate, for everything but hidden kernels, relative to Muon's
+
+
+def build(recipe: Recipe, steps: int) -> "keras.optimizers.Optimizer":
+    """AdamW (Loshchilov & Hutter 2019) or Muon, as the recipe says.
+
+    Args:
+        steps: per epoch.
+    """
+    total = recipe.epochs * steps
+    warmup = round(recipe.warmup * total)
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        rate = WarmupCosine(recipe.learning_rate, warmup, max(1, total - warmup))
+    options: dict[str, Any] = {"weight_decay": recipe.weight_decay}
+    if recipe.averaging:
+        options |= {"use_ema": True, "ema_momentum": recipe.averaging}
+    if recipe.optimizer == "adam":
+        return keras.optimizers.AdamW(rate, **options)
+    return ConvolutionMuon(rate, momentum=recipe.momentum, **options)
+
+
+@contextmanager
+def averaged(optimizer: "keras.optimizers.Optimizer") -> Iterator[None]:
+    """Inside, the trainable weights are their moving averages, if the optimizer keeps any."""
+    if not optimizer.use_ema:
+        yield
+        return
+    variables = optimizer._trainable_variables
+    weights = [variable.numpy() for variable in variables]
+    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, weights, strict=True):
+            variable.assign(value)
 
 
 class ConvolutionMuon(keras.optimizers.Muon):
     """Muon (Jordan et al. 2024) for hidden convolutions, AdamW for everything else.
 
     A kernel's gradient, as a matrix of all its inputs by its outputs, is replaced by the nearest
-    one whose singular values are about 1: a step then moves all directions alike, where Adam's
-    is ruled by few. Steps are scaled as in that work, by the root of inputs over outputs.
+    one whose singular values are about 1, so that a step moves all directions alike, where few
+    directions dominate Adam's. Steps are scaled by the root of inputs over outputs, as in that
+    work.
     """
 
     def __init__(self, learning_rate: Any, weight_decay: float, **options: Any) -> None:
@@ -43,10 +83,11 @@ class ConvolutionMuon(keras.optimizers.Muon):
         self.assign_sub(variable, ops.reshape(step, variable.shape) * (lr * scale))
 
     def _orthogonalised(self, matrix: Any) -> Any:
-        """Keras' Newton–Schulz iterations, on the Gram matrix alone.
+        """Keras' Newton–Schulz iterations, carried out on the Gram matrix.
 
-        Each multiplies by a polynomial of it; what they come to is applied once. As a kernel has
-        several times as many inputs as outputs, that takes half the time.
+        Each iteration multiplies by a polynomial of the Gram matrix; their product is applied to
+        the matrix once. A kernel has several times as many inputs as outputs, so this takes half
+        the time.
         """
         ops = keras.ops
         matrix = matrix / (ops.norm(matrix) + 1e-7)
@@ -61,24 +102,24 @@ class ConvolutionMuon(keras.optimizers.Muon):
         return matrix @ product if tall else product @ matrix
 
 
-class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises evenly, then falls by half a cosine to 0."""
+class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises linearly to its peak, then falls to 0 along half a cosine."""
 
-    def __init__(self, peak: float, rising: int, falling: int) -> None:
-        """Steps until the peak, of which the first has a 25th of it, and from there to the end."""
-        self._peak, self._rising, self._falling = peak, rising, falling
+    def __init__(self, peak: float, warmup: int, decay: int) -> None:
+        """A schedule of `warmup` steps, starting at a 25th of the peak, and `decay` steps."""
+        self._peak, self._warmup, self._decay = peak, warmup, decay
 
     def __call__(self, step: Any) -> Any:
-        """The learning rate of a step, from 0."""
+        """The learning rate of a step, counted from 0."""
         ops = keras.ops
         step = ops.cast(step, "float32")
-        risen = step / max(1, self._rising)
-        fallen = ops.clip((step - self._rising) / self._falling, 0, 1)
+        risen = step / max(1, self._warmup)
+        fallen = ops.clip((step - self._warmup) / self._decay, 0, 1)
         rate = ops.where(
-            step < self._rising, (1 + 24 * risen) / 25, (1 + ops.cos(math.pi * fallen)) / 2
+            step < self._warmup, (1 + 24 * risen) / 25, (1 + ops.cos(math.pi * fallen)) / 2
         )
         return self._peak * rate
 
     def get_config(self) -> dict[str, float]:
-        """What it was made from."""
-        return {"peak": self._peak, "rising": self._rising, "falling": self._falling}
+        """The arguments that it was made with."""
+        return {"peak": self._peak, "warmup": self._warmup, "decay": self._decay}

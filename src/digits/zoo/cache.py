@@ -7,7 +7,7 @@ files, which is checked before they are opened. What is trained and compared is 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +18,9 @@ from digits.core.project import Project
 from digits.data.dataset import Dataset, Split
 from digits.evaluation import metrics
 from digits.models import exports, weights
+from digits.models.backend import keras
 from digits.recogniser import Recogniser
 from digits.training import fingerprint
-
-if TYPE_CHECKING:
-    import keras
 
 FIGURES = ("accuracy", "precision", "recall", "f1")  # the latter three: mean of the ten digits
 _CARD = "card.json"

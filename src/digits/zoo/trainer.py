@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from digits.core import files
 from digits.core.errors import DataError, DigitsError
@@ -13,6 +12,7 @@ from digits.core.params import Recipe
 from digits.core.project import Project
 from digits.data.dataset import Dataset
 from digits.models import networks, weights
+from digits.models.backend import keras
 from digits.training import loop
 from digits.training.checkpoints import Checkpoint, State
 from digits.zoo.cache import Kept, Shelf
@@ -104,19 +104,19 @@ class Trainer:
         """Train one network and keep it; if the budget ends before, keep the checkpoint alone."""
         _forget_networks()
         checkpoint = _TimedCheckpoint(self._store.unfinished(task.recipe, task.seed))
-        deadline = _deadline(self._start + 60 * self._minutes)
+        deadline = self._start + 60 * self._minutes
         trained = loop.train(
             self._data.train,
             self._data.val,
             self._data.scale,
             task.recipe,
             task.seed,
-            checkpoint,
-            weights.pretrained(self._project.root, task.recipe),
-            [deadline],
-            lambda line: self._say(f"  {line}"),
+            checkpoint=checkpoint,
+            pretrained=weights.pretrained(self._project.root, task.recipe),
+            on_epoch=lambda *_: time.monotonic() >= deadline,
+            log=lambda line: self._say(f"  {line}"),
         )
-        if not deadline.passed:
+        if trained.complete:
             network = networks.joined([trained.model])
             self._kept[task] = self._store.put(task.recipe, task.seed, network, checkpoint.seconds)
             checkpoint.remove()
@@ -185,25 +185,6 @@ class _TimedCheckpoint(Checkpoint):
             file.unlink(missing_ok=True)
 
 
-def _deadline(until: float) -> Any:
-    import keras
-
-    class Deadline(keras.callbacks.Callback):
-        """Stops a training after the epoch in which its time was over, unless it was the last."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.passed = False
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            if not self.model.stop_training and time.monotonic() >= until:
-                self.model.stop_training = self.passed = True
-
-    return Deadline()
-
-
 def _forget_networks() -> None:
     """Free memory, and let layers be named, hence weights written, as if nothing came before."""
-    import keras
-
     keras.backend.clear_session()

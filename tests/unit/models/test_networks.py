@@ -14,7 +14,7 @@ from digits.recogniser import Recogniser
 from digits.training import loop
 
 if TYPE_CHECKING:
-    import keras
+    from digits.models.backend import keras
 
 SCALE = (0.15, 0.3)
 ZOO = REPOSITORY / "params.yaml"

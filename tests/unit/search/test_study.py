@@ -22,8 +22,9 @@ from digits.core.errors import DataError
 from digits.core.params import Augmentation, Recipe, Search
 from digits.core.project import Project
 from digits.search import objective, space
-from digits.search.objective import Objective, Watch
+from digits.search.objective import Objective
 from digits.search.study import START, Study, Trial, best, search
+from digits.training.loop import OnEpoch
 
 SETTINGS = """\
 search:
@@ -91,7 +92,7 @@ def whole(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     return Project(root)
 
 
-def pretend(recipe: Recipe, watch: Watch) -> None:
+def pretend(recipe: Recipe, watch: OnEpoch) -> None:
     """A loss that is lowest at a learning rate of 0.01 without rotation."""
     wrong = abs(math.log10(recipe.learning_rate / 0.01)) + recipe.augmentation.rotation / 20
     for epoch in range(1, recipe.epochs + 1):
@@ -267,7 +268,7 @@ def test_half_a_last_line_is_mended(project: Project) -> None:
 def test_what_is_worse_than_most_is_pruned_after_its_second_epoch(project: Project) -> None:
     losses = iter([0.3, 0.2, 9.0])
 
-    def objective(recipe: Recipe, watch: Watch) -> None:
+    def objective(recipe: Recipe, watch: OnEpoch) -> None:
         loss = next(losses)
         any(watch(epoch, loss) for epoch in range(1, recipe.epochs + 1))
 
@@ -281,7 +282,7 @@ def test_what_is_worse_than_most_is_pruned_after_its_second_epoch(project: Proje
 def test_no_trial_outlasts_the_minutes(project: Project) -> None:
     now = 0.0
 
-    def objective(recipe: Recipe, watch: Watch) -> None:
+    def objective(recipe: Recipe, watch: OnEpoch) -> None:
         nonlocal now
         for epoch in range(1, recipe.epochs + 1):
             now += 25  # seconds
@@ -297,12 +298,12 @@ def test_no_trial_outlasts_the_minutes(project: Project) -> None:
     assert [trial.number for trial in done] == [1, 2, 3, 4]
 
 
-def broken(_: Recipe, watch: Watch) -> None:
+def broken(_: Recipe, watch: OnEpoch) -> None:
     watch(1, math.nan)
     raise DataError("the loss became NaN")
 
 
-def silent(_: Recipe, watch: Watch) -> None:
+def silent(_: Recipe, watch: OnEpoch) -> None:
     watch(1, math.nan)
 
 
@@ -373,7 +374,7 @@ def test_a_search_in_which_all_trials_fail_writes_nothing(
 def test_minutes_in_which_no_trial_ends_are_named(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(recipe: Recipe, watch: Watch) -> None:
+    def slow(recipe: Recipe, watch: OnEpoch) -> None:
         time.sleep(0.1)
         pretend(recipe, watch)
 

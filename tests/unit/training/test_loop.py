@@ -1,4 +1,4 @@
-"""Training: what is refused, and that an interruption changes nothing."""
+"""The training loop: resuming, early stopping, bad input."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ SCALE = (0.15, 0.3)
 
 
 class Killed(Exception):
-    """Stands for whatever ends a process."""
+    """What ends a process halfway."""
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +34,20 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def cross_entropy(model: Any, split: Split, noise: float) -> float:
-    """With labels of which this share is drawn at random; 0 for a sure and right answer."""
+    """Mean loss by the definition in `losses`, computed with NumPy."""
     probabilities = model.predict(split.images, verbose=0)
     of_labels = probabilities[np.arange(len(split.labels)), split.labels]
     costs = -np.log(of_labels * (1 - noise) + noise / 10)
     return float(costs.mean() + np.log(1 - noise + noise / 10))
 
 
-def kill_after(epoch: int) -> Any:
-    import keras
-
-    def end(finished: int, _: Any) -> None:
-        if finished + 1 == epoch:
+def kill_after(epoch: int) -> loop.OnEpoch:
+    def kill(finished: int, _: float) -> bool:
+        if finished == epoch:
             raise Killed
+        return False
 
-    return keras.callbacks.LambdaCallback(on_epoch_end=end)
+    return kill
 
 
 def weights(trained: loop.Trained) -> list[bytes]:
@@ -63,27 +62,36 @@ def weights(trained: loop.Trained) -> list[bytes]:
         ({"dropout": 0.3, "averaging": 0.9}, 3),
     ],
 )
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
+def test_a_killed_run_resumes_and_ends_with_the_same_weights(
     data: tuple[Split, Split], tmp_path: Path, changes: dict[str, Any], epoch: int
 ) -> None:
     undisturbed = loop.train(*data, SCALE, recipe(**changes), seed=1)
     checkpoint = Checkpoint(tmp_path / "1.npz")
     with pytest.raises(Killed):
-        loop.train(*data, SCALE, recipe(**changes), 1, checkpoint, callbacks=[kill_after(epoch)])
-    said: list[str] = []
-    resumed = loop.train(*data, SCALE, recipe(**changes), 1, checkpoint, say=said.append)
-    assert said[0] == f"going on after epoch {epoch}/3"
-    assert len(said) == 1 + 3 - epoch
+        loop.train(
+            *data,
+            SCALE,
+            recipe(**changes),
+            1,
+            checkpoint=checkpoint,
+            on_epoch=kill_after(epoch),
+        )
+    lines: list[str] = []
+    resumed = loop.train(
+        *data, SCALE, recipe(**changes), 1, checkpoint=checkpoint, log=lines.append
+    )
+    assert lines[0] == f"resuming after epoch {epoch}/3"
+    assert len(lines) == 1 + 3 - epoch
     assert weights(resumed) == weights(undisturbed)
     assert resumed.history == undisturbed.history
 
 
-def test_a_damaged_checkpoint_is_begun_anew(data: tuple[Split, Split], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_ignored(data: tuple[Split, Split], tmp_path: Path) -> None:
     path = tmp_path / "1.npz"
     path.write_bytes(b"PK\x03\x04 half a file")
-    said: list[str] = []
-    loop.train(*data, SCALE, recipe(epochs=1), 1, Checkpoint(path), say=said.append)
-    assert said[0].startswith("epoch 1/1")
+    lines: list[str] = []
+    loop.train(*data, SCALE, recipe(epochs=1), 1, checkpoint=Checkpoint(path), log=lines.append)
+    assert lines[0].startswith("epoch 1/1")
 
 
 def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
@@ -108,22 +116,20 @@ def test_early_stopping_keeps_the_best_epoch(data: tuple[Split, Split]) -> None:
 
 
 @pytest.mark.parametrize("noise", [0, 0.1])
-def test_epochs_are_judged_by_the_labels_as_they_are_smoothed_or_not(
-    data: tuple[Split, Split], noise: float
-) -> None:
+def test_validation_loss_uses_unsmoothed_labels(data: tuple[Split, Split], noise: float) -> None:
     smoothed = recipe(epochs=1, label_smoothing=0.5, label_noise=noise)
     trained = loop.train(*data, SCALE, smoothed, seed=1)
     (loss,) = trained.history["val_loss"]
     assert cross_entropy(trained.model, data[1], noise) == pytest.approx(loss, abs=1e-4)
 
 
-def test_an_empty_split_is_named(data: tuple[Split, Split]) -> None:
+def test_an_empty_split_is_an_error_that_names_it(data: tuple[Split, Split]) -> None:
     empty = Split(data[0].images[:0], data[0].labels[:0])
-    with pytest.raises(DataError, match="the val split is empty; look at preprocess"):
+    with pytest.raises(DataError, match="the val split is empty; check 'preprocess'"):
         loop.train(data[0], empty, SCALE, recipe(), seed=1)
 
 
-def test_a_loss_that_is_no_number_is_told_with_the_learning_rate(
+def test_a_loss_of_nan_is_an_error_that_names_the_learning_rate(
     data: tuple[Split, Split],
 ) -> None:
     broken = (0.15, 1e-38)  # pixels become infinite
@@ -131,7 +137,7 @@ def test_a_loss_that_is_no_number_is_told_with_the_learning_rate(
         loop.train(*data, broken, recipe(learning_rate=0.03), seed=1)
 
 
-def test_members_of_an_ensemble_begin_differently_and_the_first_as_if_alone() -> None:
+def test_each_member_has_its_own_seed_and_the_first_that_of_a_single_model() -> None:
     seeds = [loop.member_seed(7, member) for member in range(1, 7)]
     assert seeds[0] == 7
     assert len(set(seeds)) == 6

@@ -156,7 +156,7 @@ def test_a_file_that_was_altered_is_not_opened(
     assert "1 of 2" in compared.zoo_page.read_text(encoding="utf-8")
 
 
-def test_a_budget_ends_after_an_epoch_and_the_next_run_goes_on_to_the_same_weights(
+def test_a_budget_ends_a_run_after_its_epoch_and_the_next_run_resumes_it(
     compared: Project, fresh: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("zoo", "plain", "--seeds", "1", "--minutes", "0.001") == 0
@@ -167,7 +167,7 @@ def test_a_budget_ends_after_an_epoch_and_the_next_run_goes_on_to_the_same_weigh
     assert "val" not in models(fresh)["plain"]
     assert not fresh.zoo_plots.exists()
     assert exit_code("zoo", "plain", "--seeds", "1") == 0
-    assert "going on after epoch 1/2" in capsys.readouterr().err
+    assert "resuming after epoch 1/2" in capsys.readouterr().err
     (card,) = cards(fresh)
     name = "digits.weights.h5"
     assert card["weights"][name] in [other["weights"][name] for other in cards(compared)]
