@@ -1,6 +1,6 @@
-"""A trained Keras network as files that run without Keras: ONNX and LiteRT.
+"""A trained network exported to formats that run without Keras: ONNX and LiteRT.
 
-Both take images `(n, 28, 28)` uint8 and give embedding `(n, k)` and probabilities `(n, 10)`.
+Both take images uint8 `(n, 28, 28)` and return embeddings `(n, k)` and probabilities `(n, 10)`.
 """
 
 import contextlib
@@ -21,24 +21,27 @@ if TYPE_CHECKING:
     import onnx
 
 _BATCH = 250
-_ROUNDING = 1e-3  # sums in another order differ by about 1e-6
+_ROUNDING = 1e-3  # differences by another order of summation are about 1e-6
 
 
 def write(model: "keras.Model", path: Path, litert: Path | None = None) -> None:
-    """Write a two-headed network; equal networks give equal bytes.
+    """Export a network as `networks.joined` returns it; equal networks give equal bytes.
 
-    For LiteRT that holds if the process has built the same networks, as it keeps Keras' names.
+    LiteRT files hold Keras' layer names, so they are equal only if the process has built the same
+    networks before.
 
     Args:
         path: of the ONNX file.
-        litert: None for ONNX alone, which takes half the time.
+        litert: of the LiteRT file, if one is wanted; it doubles the time.
     """
     import onnx
 
-    model(np.zeros((1, *model.input.shape[1:]), np.uint8))  # Keras exports what was called once
+    model(
+        np.zeros((1, *model.input.shape[1:]), np.uint8)
+    )  # Keras exports only models that were called
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tf2onnx, on NumPy's future
+        warnings.simplefilter("ignore")  # tf2onnx uses deprecated NumPy functions
         model.export(str(path), format="onnx", verbose=False)
         if litert:
             model.export(str(litert), format="litert", verbose=False)
@@ -48,10 +51,10 @@ def write(model: "keras.Model", path: Path, litert: Path | None = None) -> None:
 
 
 def _canonical(graph: "onnx.GraphProto") -> None:
-    """Order and name what is inside an ONNX graph by what it computes alone.
+    """Order and name the nodes of an ONNX graph by their computation alone.
 
-    tf2onnx and TensorFlow number their names by what the process did before; tf2onnx puts branches
-    in the order of a set of objects, and on that depends which equal constants it merges.
+    tf2onnx and TensorFlow number names by the history of the process, and tf2onnx orders branches,
+    and merges equal constants, by the order of a set of objects.
     """
     graph.doc_string = ""
     ends = (*graph.input, *graph.output)
@@ -82,7 +85,7 @@ def _canonical(graph: "onnx.GraphProto") -> None:
 
 
 def _depth_first(graph: "onnx.GraphProto") -> "list[onnx.NodeProto]":
-    """The nodes that outputs need, each after those that it reads, in the order of reading."""
+    """The nodes that the outputs need, each after its inputs."""
     made_by = {name: node for node in graph.node for name in node.output}
     ordered: dict[str, onnx.NodeProto] = {}
     waiting = [output.name for output in reversed(graph.output)]
@@ -100,32 +103,35 @@ def _depth_first(graph: "onnx.GraphProto") -> "list[onnx.NodeProto]":
 
 
 def compare(name: str, expected: np.ndarray, got: np.ndarray) -> dict[str, int]:
-    """How many images two formats of a network read differently.
+    """Compare two formats of a network on the same images.
 
     Args:
-        name: of the format.
+        name: of the other format.
         expected: probabilities `(n, 10)`.
         got: probabilities `(n, 10)` of the same images.
 
     Raises:
         RegistryError: they differ by more than rounding explains.
+
+    Returns:
+        `differing`: the number of images that they classify differently.
     """
     difference = float(np.abs(expected - got).max()) if len(expected) else 0.0
     differing = int((expected.argmax(axis=1) != got.argmax(axis=1)).sum())
     if not difference <= _ROUNDING:
         raise RegistryError(
-            f"models/: {name} gives other probabilities than ONNX, by up to {difference:.2g} "
-            f"(expected at most {_ROUNDING}), and reads {differing} of {len(expected):,} images "
-            "differently; the export is wrong, don't ship it"
+            f"models/: {name} and ONNX differ in probabilities by up to {difference:.2g} "
+            f"(expected at most {_ROUNDING}) and in the class of {differing} of {len(expected):,} "
+            "images; the export is wrong, don't ship it"
         )
     return {"differing": differing}
 
 
 def members(path: Path, recipe: Recipe, scale: tuple[float, float]) -> "list[keras.Model]":
-    """The networks of a recipe with verified weights.
+    """The members of a model, from its verified weights.
 
     Raises:
-        RegistryError: they don't fit the network that the recipe describes.
+        RegistryError: the weights don't fit the recipe's network.
     """
     found = [networks.build(recipe, *scale) for _ in range(recipe.members)]
     try:
@@ -133,13 +139,13 @@ def members(path: Path, recipe: Recipe, scale: tuple[float, float]) -> "list[ker
     except ValueError as exc:  # Keras counts layers and compares shapes
         raise RegistryError(
             f"{path}: doesn't fit network '{recipe.network}' as this version of the code "
-            "builds it; check the version out that made it, or run 'dvc repro'"
+            "builds it; check out the commit that made it, or run 'dvc repro'"
         ) from exc
     return found
 
 
 class Keras:
-    """The Keras network behind the exports."""
+    """The Keras network itself, for comparison with its exports."""
 
     def __init__(self, path: Path, recipe: Recipe, scale: tuple[float, float]) -> None:
         """As `members`."""
@@ -151,7 +157,7 @@ class Keras:
 
 
 class LiteRT:
-    """A LiteRT file that can be asked; it exists to be compared with the other formats."""
+    """A LiteRT file, for comparison with the other formats."""
 
     def __init__(self, path: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter

@@ -1,8 +1,8 @@
-"""The networks: a name → a builder. How they learn lives in `training`.
+"""The networks that a recipe can name. `training` trains them.
 
-Every network takes uint8 `(n, 28, 28)` and gives probabilities float32 `(n, 10)`; scaling is its
-first layer, so that training, predicting and drift can't scale differently. The layer before the
-last is called "embedding".
+Every network takes uint8 `(n, 28, 28)` and returns probabilities float32 `(n, 10)`. Its first layer
+scales the pixels, so that training, prediction and drift checks cannot scale differently. The last
+hidden layer is called "embedding".
 """
 
 from collections.abc import Callable, Sequence
@@ -20,19 +20,21 @@ CLASSES = 10
 EMBEDDING = "embedding"
 _MOBILE_SIZE = 128  # pixels a side
 _MOBILE_WIDTH = 0.35  # share of MobileNetV2's channels
-_MOMENTUM = 0.97  # of moving averages; Keras' 0.99 and MobileNetV2's 0.999 outlast our trainings
+_MOMENTUM = (
+    0.97  # of moving averages; Keras' 0.99 and MobileNetV2's 0.999 are too slow for so few steps
+)
 
 
 def build(recipe: Recipe, mean: float, std: float) -> "keras.Model":
     """An untrained network.
 
     Args:
-        recipe: `network` names it, `widths` are its channels or units, layer by layer.
+        recipe: `network` is its name, `widths` the channels or units of its layers.
         mean: mean of the training pixels, 0–1.
         std: their standard deviation, 0–1.
 
     Raises:
-        ParameterError: there is no network of that name, or it can't have those widths.
+        ParameterError: the network is unknown or can't have these widths.
     """
     if recipe.network not in _NETWORKS:
         raise ParameterError(
@@ -59,18 +61,18 @@ def build(recipe: Recipe, mean: float, std: float) -> "keras.Model":
 
 
 def parameters(recipe: Recipe, mean: float, std: float) -> int:
-    """How many a model has, all members together, with what is not trained; see `build`."""
+    """The number of parameters of all members, also those that are not trained; see `build`."""
     return recipe.members * int(build(recipe, mean, std).count_params())
 
 
 def joined(members: Sequence["keras.Model"], views: int = 1) -> "keras.Model":
-    """One network of trained ones: embedding `(n, k)` and probabilities `(n, 10)`.
+    """Join trained networks into one with two outputs: embedding `(n, k)`, probabilities `(n, 10)`.
 
-    The probabilities are the mean of the members', the embedding is theirs side by side.
+    The probabilities are averaged, the embeddings concatenated.
 
     Args:
-        views: 5 if the members are to read each image where it is and a pixel to each side; the
-            embedding is of where it is.
+        views: 5 to average also over the image shifted by one pixel in each direction; the
+            embedding is of the image itself.
     """
     images = keras.Input((SIZE, SIZE), dtype="uint8", name="images")
     read = [
@@ -92,7 +94,7 @@ def joined(members: Sequence["keras.Model"], views: int = 1) -> "keras.Model":
 
 
 def _shifted(images: "keras.KerasTensor") -> "list[keras.KerasTensor]":
-    """Images `(n, h, h)` moved by a pixel down, up, right and left; black moves in."""
+    """Images `(n, h, h)` shifted by one pixel down, up, right and left, padded with black."""
     ops = keras.ops
 
     framed = ops.pad(ops.cast(images, "float32"), ((0, 0), (1, 1), (1, 1)))  # LiteRT pads no bytes
@@ -103,7 +105,7 @@ def _shifted(images: "keras.KerasTensor") -> "list[keras.KerasTensor]":
 
 
 def load_pretrained(model: "keras.Model", path: Path) -> None:
-    """Start the backbone of a `mobilenet` from weights that were trained elsewhere.
+    """Load pretrained weights into the backbone of a `mobilenet`.
 
     Raises:
         ParameterError: the file doesn't fit.
@@ -122,12 +124,12 @@ def _allconv(
 ) -> "keras.KerasTensor":
     """All-convolution (Springenberg et al. 2015): strides instead of pooling, then global max.
 
-    Neither the brightness of the paper nor the contrast of the ink changes what it sees: each image
-    is brought to mean 0 and variance 1, and the first kernels, which sum to 0, meet no border.
+    It is invariant to the brightness of the paper and the contrast of the ink: each image is
+    normalised to mean 0 and variance 1, and the first kernels sum to 0 and use no padding.
 
     Args:
-        kernel: pixels a side of the first kernels; all others have 3.
-        strides: of the first layers; all others have 1, and the last two of these meet no border.
+        kernel: size of the first kernels in pixels; all others are 3 × 3.
+        strides: of the first layers; all others have stride 1, the last two of them no padding.
     """
     first, *others = recipe.widths
     x = arithmetic.ContrastNormalization(name="contrast")(x)
@@ -158,7 +160,7 @@ def _convolution(
 
 def _zero_sum() -> "keras.constraints.Constraint":
     class ZeroSum(keras.constraints.Constraint):
-        """Kernels whose weights sum to 0, so that an even ground leaves no trace."""
+        """Kernels whose weights sum to 0, so that a uniform background has no effect."""
 
         def __call__(self, kernel: Any) -> Any:
             return kernel - keras.ops.mean(kernel, axis=(0, 1, 2), keepdims=True)
@@ -202,7 +204,7 @@ def _mobilenet(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _MOMENTUM
-    # not the layer Resizing: whatever comes after it would take itself for in training
+    # not the layer Resizing, which makes the layers after it run in training mode on export
     x = keras.ops.image.resize(x, shape[:2])
     x = keras.layers.Concatenate()([x, x, x])
     return keras.layers.GlobalAveragePooling2D()(backbone(x))
@@ -211,7 +213,7 @@ def _mobilenet(x: "keras.KerasTensor", recipe: Recipe) -> "keras.KerasTensor":
 _BACKBONE = "mobilenetv2"
 
 Layers = Callable[["keras.KerasTensor", Recipe], "keras.KerasTensor"]
-# each with the fewest and the most widths that it takes
+# with the smallest and largest number of widths
 _NETWORKS: dict[str, tuple[Layers, int, int]] = {
     "allconv": (partial(_allconv, kernel=5, strides=(2, 2)), 3, 8),
     "allconv_fine": (partial(_allconv, kernel=3, strides=(1, 2, 2)), 3, 8),

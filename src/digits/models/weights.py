@@ -1,6 +1,6 @@
-"""A model's files: their names, and that they are opened only after their SHA-256 is the card's.
+"""The files of a model, which are verified against the SHA-256 in its card before they are opened.
 
-Git keeps the card, reports/model.json.
+The card is reports/model.json, which git tracks.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from digits.core.params import Recipe
 
 KERAS = "digits.weights.h5"  # byte-identical for equal weights, which .keras files are not
-ONNX = "digits.onnx"  # what predicts
+ONNX = "digits.onnx"  # for recognition, by ONNX Runtime
 LITERT = "digits.tflite"  # for phones and small boards
 
 
 def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:
-    """The weights files of a model card, every one checked.
+    """The files that a model card lists, each one verified.
 
     Args:
         root: the folder that the card's paths are relative to.
@@ -35,7 +35,7 @@ def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def pretrained(root: Path, recipe: "Recipe") -> Path | None:
-    """The checked weights that a recipe starts from; None if it starts from scratch.
+    """The verified weights that a recipe starts from; None if it starts from scratch.
 
     Raises:
         RegistryError: as for `verified`.

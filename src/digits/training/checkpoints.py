@@ -1,4 +1,4 @@
-"""What a training needs to go on after its last finished epoch. Knows files, not networks."""
+"""Checkpoints: what a training run needs to resume after its last complete epoch."""
 
 import json
 import zipfile
@@ -12,11 +12,11 @@ from digits.core import files
 
 @dataclass(frozen=True)
 class State:
-    """A training after an epoch.
+    """A training run after an epoch.
 
-    `variables` are the network's with their random seeds, `optimizer` its optimizer's, `best` the
-    weights of the best epoch so far; `history` has a value an epoch of each metric, `difficulty`
-    one of each image.
+    `variables` are the network's (random seeds included), `optimizer` the optimizer's, `best` the
+    weights of the best epoch so far. `history` has one value per epoch of each metric, `difficulty`
+    one value per image.
     """
 
     variables: list[np.ndarray]
@@ -32,13 +32,13 @@ def best_epoch(history: dict[str, list[float]]) -> int:
 
 
 class Checkpoint:
-    """One file with the state of one training, replaced after each epoch."""
+    """A file with the state of one training run, replaced after each epoch."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def load(self) -> State | None:
-        """The state that was saved; None if there is none that can be read."""
+        """The saved state; None if there is no readable one."""
         try:
             with np.load(self._path, allow_pickle=False) as file:
                 lists = {
@@ -51,7 +51,7 @@ class Checkpoint:
             return None
 
     def save(self, state: State) -> None:
-        """Replace what was saved before, atomically."""
+        """Replace the file atomically."""
         arrays: dict[str, np.ndarray] = {
             "history": np.array(json.dumps(state.history)),
             "difficulty": state.difficulty,

@@ -1,4 +1,4 @@
-"""Loss and accuracy after each epoch, in DVCLive's files: `dvc plots`, report and notebook."""
+"""Loss and accuracy per epoch in DVCLive's format, for `dvc plots`, the report and the notebook."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ _METRICS = ("loss", "accuracy")
 
 
 def write(folder: Path, histories: Sequence[Mapping[str, Sequence[float]]]) -> None:
-    """Write the mean over networks, up to the last epoch that all have.
+    """Write the mean over members, up to the last epoch that all of them have.
 
     Args:
-        histories: of each network, what `training.Trained` holds.
+        histories: of each member, as in `loop.Trained`.
     """
     from dvclive import Live
 
@@ -26,7 +26,7 @@ def write(folder: Path, histories: Sequence[Mapping[str, Sequence[float]]]) -> N
 
 
 def read(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """What was written: split → metric → one value an epoch."""
+    """Split → metric → one value per epoch."""
     import pandas as pd
 
     files = folder / "plots" / "metrics"
