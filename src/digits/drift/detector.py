@@ -1,14 +1,14 @@
-"""Is this handwriting still what the model was trained on? All of Evidently is here.
+"""Is this handwriting still what the model was trained on? Evidently is used only here.
 
-Each feature of a batch (what the network sees, how sure it is, how the ink lies) is tested against
-a reference window of validation images. A feature has drifted if chance can't explain the
-difference (two-sample test, Holm's correction over all features) and the difference is large
-enough to matter. One such feature makes the batch's verdict.
+Each feature of a batch (columns of `features.measure`, what the network reads, how sure it is, its
+embedding) is tested against a reference window of validation images. A feature has drifted if the
+difference is significant (two-sample test, Holm's correction over all features) and large enough
+to matter. A batch has drifted if any feature has.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,24 +18,23 @@ from digits.core.errors import DataError
 from digits.core.params import Drift
 from digits.core.project import Project
 from digits.images import features
-
-if TYPE_CHECKING:
-    from digits.recogniser import Recogniser
+from digits.recogniser import Recogniser
 
 REFERENCE = "reference.parquet"
-_COMPONENTS = 6  # principal directions of the embedding
+_COMPONENTS = 6  # principal directions of the embedding that are tested
 _CATEGORICAL = "digit"
-_PLACES = 6
+_UNTESTED = ["read", "confidence"]  # `doubt` says the same as confidence, on a useful scale
+_DECIMALS = 6
 
 
 @dataclass(frozen=True)
 class DriftResult:
     """The verdict on a batch.
 
-    `p_value` is the chance, at most, that a batch of the reference's kind differs by as much in
-    any feature (smallest Holm-adjusted p). `tests` has a feature's `distance` (in standard
-    deviations of the reference; for `digit` Jensen–Shannon, 0–1), adjusted `p_value` and `drift`.
-    `estimated_accuracy` needs no labels; `accuracy` is None without them.
+    `p_value` bounds the probability that a batch like the reference differs this much in any
+    feature (smallest Holm-adjusted p). `tests` maps a feature to its `distance` (Wasserstein, in
+    standard deviations of the reference; for `digit` Jensen–Shannon, 0–1), adjusted `p_value` and
+    `drift`. `estimated_accuracy` needs no labels; `accuracy` is None without them.
     """
 
     drift: bool
@@ -48,7 +47,7 @@ class DriftResult:
     tests: dict[str, dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
-        """For reports: plain types, rounded."""
+        """The fields, for a report."""
         return asdict(self)
 
 
@@ -56,7 +55,7 @@ class DriftDetector:
     """Compares batches of glyphs with a reference window."""
 
     def __init__(
-        self, recogniser: "Recogniser", reference: pd.DataFrame, params: Drift, ink_level: int
+        self, recogniser: Recogniser, reference: pd.DataFrame, params: Drift, ink_level: int
     ) -> None:
         self._recogniser = recogniser
         self._reference = reference
@@ -65,31 +64,29 @@ class DriftDetector:
 
     @classmethod
     def load(cls, root: Path | None = None) -> "DriftDetector":
-        """The detector of a project whose drift stage has run.
+        """Load the detector of a project whose drift stage has run.
 
         Raises:
-            DataError: there is no reference window, or no model card.
-            RegistryError: the weights aren't those of the model card.
+            DataError: the reference window or the model card is missing.
+            RegistryError: the weights don't match the model card.
         """
-        from digits.recogniser import Recogniser
-
         project = Project(root) if root else Project.find()
         reference = files.read_table(project.reference / REFERENCE)
         values = params.load(project.params)
         return cls(Recogniser.load(project.root), reference, values.drift, values.ingest.ink_level)
 
     def check(
-        self, images: np.ndarray, labels: np.ndarray | None = None, page: Path | None = None
+        self, images: np.ndarray, labels: np.ndarray | None = None, html: Path | None = None
     ) -> DriftResult:
         """Compare a batch with the reference window.
 
         Args:
             images: uint8 `(n, 28, 28)`, in MNIST's form.
-            labels: int `(n,)`, 0–9, where known.
-            page: where Evidently's own HTML goes.
+            labels: int `(n,)`, 0–9, if known.
+            html: where to write Evidently's own report, if anywhere.
 
         Raises:
-            DataError: fewer images than a verdict needs.
+            DataError: the batch has fewer images than `drift.min_count`.
         """
         if len(images) < self._params.min_count:
             raise DataError(
@@ -97,9 +94,12 @@ class DriftDetector:
                 "('drift.min_count' in params.yaml)"
             )
         batch = describe(self._recogniser, images, self._ink_level)
-        directions = _directions(self._reference)
-        reference = _tested(self._reference, directions)
-        tests = _verdicts(_compare(reference, _tested(batch, directions), page), self._params)
+        directions = _principal_directions(self._reference)
+        tests = verdicts(
+            _compare(_tested(self._reference, *directions), _tested(batch, *directions), html),
+            self._params,
+        )
+        accuracy = None if labels is None else float((batch["digit"].to_numpy() == labels).mean())
         return DriftResult(
             drift=any(test["drift"] for test in tests.values()),
             p_value=min(test["p_value"] for test in tests.values()),
@@ -107,20 +107,18 @@ class DriftDetector:
             alpha=self._params.alpha,
             min_distance=self._params.min_distance,
             estimated_accuracy=_estimated_accuracy(self._reference, batch),
-            accuracy=None
-            if labels is None
-            else round(float((batch["digit"].to_numpy() == labels).mean()), _PLACES),
+            accuracy=None if accuracy is None else round(accuracy, _DECIMALS),
             tests=tests,
         )
 
 
-def window(
-    recogniser: "Recogniser", images: np.ndarray, labels: np.ndarray, params: Drift, ink_level: int
+def reference_window(
+    recogniser: Recogniser, images: np.ndarray, labels: np.ndarray, params: Drift, ink_level: int
 ) -> pd.DataFrame:
-    """The reference window: `describe` of a sample of labelled images, and whether each was `read`.
+    """`describe` a random sample of labelled images; `read` says whether each was read correctly.
 
     Args:
-        images: uint8 `(n, 28, 28)`, not learned from.
+        images: uint8 `(n, 28, 28)`, not used for training.
         labels: int `(n,)`, 0–9.
     """
     rng = np.random.default_rng(params.seed)
@@ -130,16 +128,16 @@ def window(
     return table
 
 
-def describe(recogniser: "Recogniser", images: np.ndarray, ink_level: int) -> pd.DataFrame:
-    """What a batch looks like, a row an image: `features.measure`, and what the network sees.
+def describe(recogniser: Recogniser, images: np.ndarray, ink_level: int) -> pd.DataFrame:
+    """The features of each image: one row per image.
 
     Args:
         images: uint8 `(n, 28, 28)`.
 
     Returns:
-        Also `digit` (read), `confidence` (0–1), `doubt` (log10 of the other digits' probability:
-        −7 to 0, the higher the less sure)
-        and the embedding `e0`, `e1`, ….
+        The columns of `features.measure`; the `digit` that the network reads; its `confidence`
+        (0–1); its `doubt` (log10 of the probability of all other digits together, −7 to 0; higher
+        is less sure); and its embedding `e0`, `e1`, ….
     """
     embedding, probabilities = recogniser.embed(images)
     table = features.measure(images, ink_level)
@@ -149,35 +147,34 @@ def describe(recogniser: "Recogniser", images: np.ndarray, ink_level: int) -> pd
     table["confidence"] = probabilities.max(axis=1)
     table["doubt"] = np.log10(others)
     columns = {f"e{i}": column.astype(np.float64) for i, column in enumerate(embedding.T)}
-    return pd.concat([table, pd.DataFrame(columns)], axis=1)
+    return table.join(pd.DataFrame(columns))
 
 
-def _directions(reference: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _embedding(table: pd.DataFrame) -> pd.DataFrame:
+    return table.filter(regex=r"^e\d+$")
+
+
+def _principal_directions(reference: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Mean `(k,)` and first principal directions `(k, 6)` of the reference's embedding."""
-    embedding = _embedding(reference)
+    embedding = _embedding(reference).to_numpy()
     mean = embedding.mean(axis=0)
     _, _, directions = np.linalg.svd(embedding - mean, full_matrices=False)
     return mean, directions[:_COMPONENTS].T
 
 
-def _tested(table: pd.DataFrame, directions: tuple[np.ndarray, np.ndarray]) -> pd.DataFrame:
-    """The columns that are tested: all but the embedding, of which only principal directions."""
-    mean, components = directions
-    projected = (_embedding(table) - mean) @ components
+def _tested(table: pd.DataFrame, mean: np.ndarray, directions: np.ndarray) -> pd.DataFrame:
+    """The tested features: the embedding is replaced by its principal directions."""
+    embedding = _embedding(table)
+    projected = (embedding.to_numpy() - mean) @ directions
     columns = {f"embedding {i + 1}": column for i, column in enumerate(projected.T)}
-    kept = [c for c in table.columns if not c[1:].isdigit() and c not in ("read", "confidence")]
-    tested = pd.concat([table[kept], pd.DataFrame(columns)], axis=1)
-    return tested.astype({_CATEGORICAL: str})
-
-
-def _embedding(table: pd.DataFrame) -> np.ndarray:
-    return table[[c for c in table.columns if c[0] == "e" and c[1:].isdigit()]].to_numpy()
+    kept = table.drop(columns=[*embedding.columns, *_UNTESTED], errors="ignore")
+    return kept.join(pd.DataFrame(columns)).astype({_CATEGORICAL: str})
 
 
 def _compare(
-    reference: pd.DataFrame, batch: pd.DataFrame, page: Path | None
+    reference: pd.DataFrame, batch: pd.DataFrame, html: Path | None
 ) -> dict[str, tuple[float, float]]:
-    """Each feature's p-value and distance, by Evidently."""
+    """Each feature's p-value and its distance, in units for which a threshold makes sense."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
@@ -186,46 +183,42 @@ def _compare(
         numerical_columns=[n for n in names if n != _CATEGORICAL],
         categorical_columns=[_CATEGORICAL],
     )
-    metrics = [
-        ValueDrift(column=name, method=method) for name in names for method in _methods(name)
-    ]
+    metrics = []
+    for name in names:
+        categorical = name == _CATEGORICAL
+        test, distance = ("chisquare", "jensenshannon") if categorical else ("ks", "wasserstein")
+        metrics += [ValueDrift(column=name, method=test), ValueDrift(column=name, method=distance)]
     snapshot = Report(metrics).run(
         Dataset.from_pandas(batch, definition), Dataset.from_pandas(reference, definition)
     )
-    if page:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        snapshot.save_html(str(page))
+    if html:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        snapshot.save_html(str(html))
     values = [float(metric["value"]) for metric in snapshot.dict()["metrics"]]
-    return {name: (values[2 * i], values[2 * i + 1]) for i, name in enumerate(names)}
+    return dict(zip(names, zip(values[::2], values[1::2], strict=True), strict=True))
 
 
-def _methods(name: str) -> tuple[str, str]:
-    """A test that gives a p-value, and a distance in units that a threshold can be set for."""
-    return ("chisquare", "jensenshannon") if name == _CATEGORICAL else ("ks", "wasserstein")
+def verdicts(measured: dict[str, tuple[float, float]], params: Drift) -> dict[str, dict[str, Any]]:
+    """Which features differ significantly, by Holm's (1979) correction, and by enough to matter."""
+    from statsmodels.stats.multitest import multipletests
 
-
-def _verdicts(measured: dict[str, tuple[float, float]], params: Drift) -> dict[str, dict[str, Any]]:
-    """Holm's (1979) step-down correction, and the smallest distance that matters."""
-    ordered = sorted(measured, key=lambda name: measured[name][0])
-    adjusted, highest = {}, 0.0
-    for rank, name in enumerate(ordered):
-        highest = max(highest, min(1.0, measured[name][0] * (len(ordered) - rank)))
-        adjusted[name] = highest
+    p_values, distances = zip(*measured.values(), strict=True)
+    _, adjusted, _, _ = multipletests(p_values, method="holm")
     return {
         name: {
-            "p_value": float(f"{adjusted[name]:.3g}"),
+            "p_value": float(f"{p_value:.3g}"),
             "distance": round(distance, 4),
-            "drift": adjusted[name] < params.alpha and distance >= params.min_distance,
+            "drift": bool(p_value < params.alpha) and distance >= params.min_distance,
         }
-        for name, (_, distance) in measured.items()
+        for name, p_value, distance in zip(measured, adjusted, distances, strict=True)
     }
 
 
 def _estimated_accuracy(reference: pd.DataFrame, batch: pd.DataFrame) -> float:
-    """The share of a batch that is at least as sure as what the reference got right.
+    """The share of the batch below the doubt that separates right from wrong in the reference.
 
-    Average thresholded confidence (Garg et al. 2022): the threshold leaves as many of the
-    reference below it as were misread there.
+    Average thresholded confidence (Garg et al. 2022): as much of the reference is above this
+    threshold as was misread there.
     """
     threshold = float(np.quantile(reference["doubt"], reference["read"].mean()))
     return round(float((batch["doubt"] <= threshold).mean()), 4)
