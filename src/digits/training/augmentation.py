@@ -75,20 +75,27 @@ def _elastic(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smooth random displacements: a coarse grid, interpolated by a uniform cubic B-spline."""
     control = rng.standard_normal((2, count, _GRID, _GRID), dtype=np.float32) * strength
-    first, weights = _spline(size)
-    rows = sum(w[:, None] * control[:, :, first + k, :] for k, w in enumerate(weights))
-    dx, dy = sum(w * rows[..., first + k] for k, w in enumerate(weights))
-    return dx, dy
+    spline = _spline(size)
+    rows = np.zeros((2, count, size, _GRID), np.float32)
+    for point, weights in enumerate(spline):
+        rows += weights[:, None] * control[:, :, point, None, :]
+    moved = np.zeros((2, count, size, size), np.float32)
+    for point, weights in enumerate(spline):
+        moved += rows[..., point, None] * weights
+    return moved[0], moved[1]
 
 
-def _spline(size: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Each pixel's first control point `(size,)`, and four weights, float32 `(size,)` each."""
+def _spline(size: int) -> np.ndarray:
+    """The weight of each control point for each pixel, float32 `(_GRID, size)`."""
     place = np.linspace(0, _GRID - 3 - 1e-6, size)
     first = place.astype(int)
     t = place - first
     u, t2 = 1 - t, t * t
     pieces = (u * u * u, 3 * t2 * t - 6 * t2 + 4, -3 * t2 * t + 3 * t2 + 3 * t + 1, t2 * t)
-    return first, [(piece / 6).astype(np.float32) for piece in pieces]
+    weights = np.zeros((_GRID, size), np.float32)
+    for offset, piece in enumerate(pieces):
+        weights[first + offset, np.arange(size)] = piece / 6
+    return weights
 
 
 def _sample(images: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
