@@ -1,7 +1,8 @@
-"""A run in a few lines: figures, time per step, and where the reports are."""
+"""A run in a few lines: test results, what ran, how long it took, and where the reports are."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from digits.core import files, params
 from digits.core.errors import DataError
@@ -9,31 +10,34 @@ from digits.core.project import Project
 from digits.data import mnist
 from digits.versioning import dvc
 
-_FIGURES = ("accuracy", "precision", "recall", "f1")
+_METRICS = {
+    "accuracy": "accuracy",
+    "precision": "macro precision",
+    "recall": "macro recall",
+    "f1": "macro F1",
+}
 
 
-class Step(Protocol):
-    """What a run says of each of its steps; seconds of wall-clock time."""
+@dataclass(frozen=True)
+class Step:
+    """A step of a run; `unchanged` means that its results were up to date or in DVC's run cache."""
 
-    @property
-    def step(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def seconds(self) -> float: ...
+    name: str
+    result: Literal["ran", "unchanged"]
+    seconds: float
 
 
 def up_to_date(project: Project) -> bool:
-    """Whether the raw data is sound and every stage's outcome belongs to what is in the tree."""
-    values = params.load(project.params)
-    if not project.index_page.is_file() or mnist.verify(project.mnist, values.fetch.sha256):
+    """Whether raw data, every stage's results and the HTML report match the files in the tree."""
+    sha256 = params.load(project.params).fetch.sha256
+    if not project.index_page.is_file() or mnist.verify(project.mnist, sha256):
         return False
     return not dvc.status(project)
 
 
 def headline(project: Project) -> str:
     """The result in one line."""
-    test = files.read_json(project.metrics)["test"]
+    test = _test(project)
     low, high = test["accuracy_interval"]
     return (
         f"accuracy {test['accuracy']:.4f} ({low:.4f}–{high:.4f}) on {test['n']:,} test images, "
@@ -42,56 +46,74 @@ def headline(project: Project) -> str:
 
 
 def show(project: Project, steps: Sequence[Step]) -> None:
-    """Print the result, and the time of each step if there are any, to the terminal."""
+    """Print the steps, if any, the test results and the places of the reports."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False)
     if steps:
-        table = Table("step", "status", box=None, header_style="dim", pad_edge=False)
+        table = Table("step", "result", box=None, header_style="dim", pad_edge=False)
         table.add_column("seconds", justify="right")
         for step in steps:
-            table.add_row(step.step, step.status, f"{step.seconds:.1f}")
+            table.add_row(step.name, step.result, f"{step.seconds:.1f}")
         console.print(table)
-        console.print()
+        console.print(f"\n{_totals(steps)}\n")
     figures = Table("test set", box=None, header_style="dim", pad_edge=False)
     figures.add_column("value", justify="right")
-    test = files.read_json(project.metrics)["test"]
-    for name in _FIGURES:
-        figures.add_row(_label(name), f"{test[name]:.4f}")
+    for name, value in _figures(project):
+        figures.add_row(name, value)
     console.print(figures)
     console.print()
-    for line in _places(project):
-        console.print(line, soft_wrap=True)
+    for name, place in _places(project):
+        console.print(f"{name:8} {place}", soft_wrap=True)
 
 
 def markdown(project: Project, steps: Sequence[Step]) -> str:
-    """The same as Markdown, for Prefect's artifacts."""
-    test = files.read_json(project.metrics)["test"]
-    rows = [f"| {_label(name)} | {test[name]:.4f} |" for name in _FIGURES]
-    times = [f"| {s.step} | {s.status} | {s.seconds:.1f} |" for s in steps]
-    places = [f"- {line}" for line in _places(project)]
+    """The same as Markdown, for Prefect's artifacts, with the drift of each batch."""
     blocks = [
         f"**{headline(project)}**",
-        "\n".join(["| test set | value |", "|---|---:|", *rows]),
-        "\n".join(["| step | status | seconds |", "|---|---|---:|", *times]),
-        "\n".join(
-            ["| batch | images | drift | p | estimated accuracy |", "|---|---:|---|---:|---:|"]
-            + [_drift_row(name, batch) for name, batch in _batches(project).items()]
+        _totals(steps),
+        _table("| test set | value |\n|---|---:|", _figures(project)),
+        _table(
+            "| step | result | seconds |\n|---|---|---:|",
+            [(step.name, step.result, f"{step.seconds:.1f}") for step in steps],
         ),
-        "\n".join(places),
+        _table(
+            "| batch | images | drift | p | estimated accuracy |\n|---|---:|---|---:|---:|",
+            [_drift_row(name, batch) for name, batch in _batches(project).items()],
+        ),
+        "\n".join(f"- {name}: {place}" for name, place in _places(project)),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def _label(name: str) -> str:
-    return name if name == "accuracy" else f"macro {'F1' if name == 'f1' else name}"
+def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join([head, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _drift_row(name: str, batch: dict[str, Any]) -> str:
+def _totals(steps: Sequence[Step]) -> str:
+    ran = sum(step.result == "ran" for step in steps)
+    seconds = sum(step.seconds for step in steps)
+    return f"{ran} of {len(steps)} steps ran, {len(steps) - ran} unchanged; {seconds:.1f} s in all"
+
+
+def _figures(project: Project) -> list[tuple[str, str]]:
+    test = _test(project)
+    return [(label, f"{test[name]:.4f}") for name, label in _METRICS.items()]
+
+
+def _test(project: Project) -> dict[str, Any]:
+    test: dict[str, Any] = files.read_json(project.metrics)["test"]
+    return test
+
+
+def _drift_row(name: str, batch: dict[str, Any]) -> tuple[str, ...]:
     return (
-        f"| {name} | {batch['n']:,} | {'yes' if batch['drift'] else 'no'} "
-        f"| {batch['p_value']:.2g} | {batch['estimated_accuracy']:.3f} |"
+        name,
+        f"{batch['n']:,}",
+        "yes" if batch["drift"] else "no",
+        f"{batch['p_value']:.2g}",
+        f"{batch['estimated_accuracy']:.3f}",
     )
 
 
@@ -103,16 +125,14 @@ def _batches(project: Project) -> dict[str, dict[str, Any]]:
     return batches
 
 
-def _places(project: Project) -> list[str]:
-    drifted = [name for name, batch in _batches(project).items() if batch["drift"]]
-    lines = [
-        f"report   {project.relative(project.index_page)}",
-        f"metrics  {project.relative(project.metrics)}",
-        f"model    {project.relative(project.models)}, described by "
-        f"{project.relative(project.model_card)}",
+def _places(project: Project) -> list[tuple[str, str]]:
+    name = project.relative
+    places = [
+        ("report", name(project.index_page)),
+        ("metrics", name(project.metrics)),
+        ("model", f"{name(project.models)}, described by {name(project.model_card)}"),
     ]
+    drifted = [batch for batch, verdict in _batches(project).items() if verdict["drift"]]
     if drifted:
-        lines.append(
-            f"drift    {', '.join(drifted)} (see {project.relative(project.drift_report)})"
-        )
-    return lines
+        places.append(("drift", f"{', '.join(drifted)} (see {name(project.drift_report)})"))
+    return places

@@ -1,10 +1,11 @@
-"""The tasks: each runs one command of the project and hands its lines to Prefect's log."""
+"""The tasks: each runs one command of the project and copies its output to Prefect's log."""
 
 import re
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -12,90 +13,88 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from digits.core import processes
-from digits.core.errors import FetchError
+from digits.core import files, processes
+from digits.core.errors import StageError, Verdict
+from digits.core.stage import RESULT_PATH
+from flows.summary import Step
 
-_UNCHANGED = ("didn't change, skipping", "is cached - skipping run")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a step ended: `ran`, `unchanged`, or `failed`; `message` has its code and last lines."""
-
-    step: str
-    status: str
-    seconds: float
-    message: str = ""
+# Whole lines that are left out of the log. DVC has no switch for its hints: --quiet hides its
+# errors too, and core.autostage changes the user's git index.
+_NOISE = re.compile(
+    "|".join(
+        [
+            r"Use `dvc push` to send your updates to remote storage\.",
+            r"Data and pipelines are up to date\.",
+            r"To track the changes with git, run:",
+            r"\tgit add .*",
+            r"To enable auto staging, run:",
+            r"\tdvc config core\.autostage true",
+            r"INFO: Created TensorFlow Lite XNNPACK delegate for CPU\.",
+        ]
+    )
+)
 
 
 @task(
     name="fetch",
     task_run_name="fetch",
     cache_policy=NO_CACHE,
-    retries=1,
-    retry_delay_seconds=5,  # a network that comes back; a stage fails the same way every time
+    retries=1,  # networks recover; a stage would fail the same way again
+    retry_delay_seconds=5,
 )
-def fetch(root: Path) -> Outcome:
-    """Bring the raw data to data/, verified; tried again, as networks recover."""
-    outcome = _run("fetch", [sys.executable, "-m", "digits", "fetch", "--keep-damaged"], root)
-    if outcome.status == "failed":
-        raise FetchError(outcome.message)
-    return outcome
+def fetch(root: Path) -> State[Any]:
+    """Download what is missing from data/, and verify all of it."""
+    return _run("fetch", ["digits", "fetch", "--keep-damaged"], root)
 
 
 @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE)
 def run_stage(stage: str, root: Path, force: bool = False) -> State[Any]:
-    """Let DVC bring one stage up to date."""
+    """Bring one stage up to date with DVC."""
     options = ["--force"] if force else []
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *options, stage]
-    return _state(_run(stage, command, root))
+    with TemporaryDirectory(prefix="digits-") as folder:
+        result = Path(folder) / "result.json"
+        return _run(stage, ["dvc", "repro", "--single-item", *options, stage], root, result)
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(root: Path) -> State[Any]:
-    """Put everything in front of a reader: reports/index.html."""
-    return _state(_run("report", [sys.executable, "-m", "digits", "report"], root))
+    """Write the HTML report, reports/index.html."""
+    return _run("report", ["digits", "report"], root)
 
 
-def _state(outcome: Outcome) -> State[Any]:
-    if outcome.status == "failed":
-        return Failed(message=outcome.message, data=outcome)
-    return Completed(message=outcome.status, data=outcome)
+def _run(step: str, command: list[str], root: Path, result_path: Path | None = None) -> State[Any]:
+    """Run `python -m command`.
 
+    Args:
+        result_path: where the stage, if DVC runs it, writes its result (see `digits.core.stage`).
 
-def _run(step: str, command: list[str], root: Path) -> Outcome:
-    logger = get_run_logger()
+    Returns:
+        A completed state with a `Step`, or a failed state with the error.
+    """
+    environment = {RESULT_PATH: str(result_path)} if result_path else {}
     start = time.monotonic()
-    unchanged = False
-
-    def log(line: str) -> None:
-        nonlocal unchanged
-        unchanged = unchanged or any(sign in line for sign in _UNCHANGED)
-        if line:
-            logger.info(line)
-
     with processes.sigterm_interrupts():
-        finished = processes.run(command, root, log)
+        finished = processes.run([sys.executable, "-m", *command], root, _log, environment)
     seconds = round(time.monotonic() - start, 1)
-    if finished.code:
-        lines = "\n".join(f"  {line}" for line in finished.tail if line)
-        code = _own_code(finished)
-        message = f"{step} failed with exit code {code}\n{lines}"
-        return Outcome(step, "failed", seconds, message)
-    return Outcome(step, "unchanged" if unchanged else "ran", seconds)
+    ran = result_path is None or result_path.exists()
+    result = files.read_json(result_path) if result_path and ran else {}
+    if finished.code == 0:
+        done = Step(step, "ran" if ran else "unchanged", seconds)
+        return Completed(message=done.result, data=done)
+    return _failed(step, finished, result)
 
 
-def reason(state: State[Any]) -> str:
-    """Why a step failed, without what Prefect puts before it."""
-    return re.sub(r"^Task run encountered an exception \w+: ", "", state.message or "it failed")
+def _failed(step: str, finished: processes.Finished, result: Mapping[str, Any]) -> State[Any]:
+    """The failed state, from the stage's own result: DVC exits with 255 whatever went wrong."""
+    if result.get("exit_code"):
+        message = f"{step} failed with exit code {result['exit_code']}: {result['error']}"
+    else:
+        last_lines = "".join(f"\n  {line}" for line in finished.tail if line)
+        message = f"{step} failed with exit code {finished.code}{last_lines}"
+    error = Verdict if result.get("exit_code") == Verdict.exit_code else StageError
+    return Failed(message=message, data=error(message))
 
 
-def exit_code(message: str) -> int:
-    """The exit code for a failed run: a negative verdict of a stage stays 1, all else is 2."""
-    return 1 if re.search(r"failed with exit code 1$", message, re.MULTILINE) else 2
-
-
-def _own_code(finished: processes.Finished) -> int:
-    """The exit code of the stage itself: DVC's own is the same for all failures."""
-    found = re.search(r"exited with (-?\d+)", "\n".join(finished.tail))
-    return int(found[1]) if found else finished.code
+def _log(line: str) -> None:
+    if line and not _NOISE.fullmatch(line):
+        get_run_logger().info(line)
