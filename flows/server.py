@@ -1,7 +1,6 @@
-"""The Prefect server with its UI, a worker, and the deployments of prefect.yaml, in one command.
+"""`make server` and `make stop`: Prefect's server and UI, a worker, and prefect.yaml's deployments.
 
-`python -m flows.server start` is `make server`; `stop` is `make stop`. All of it listens on this
-machine only, and keeps what it knows in build/prefect.
+Everything listens on loopback only; the database is in build/prefect.
 """
 
 import socket
@@ -21,115 +20,137 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from flows import services
 
-POOL = "digits"
+_POOL = "digits"
 _HOST = "127.0.0.1"
-_PORT = 4200  # Prefect's own; if it is taken, any free one
-_PATIENCE = 120.0  # s; a slow disk makes creating the database slow
-_PAUSE = 0.2  # s between two looks
-_ZOMBIES = "Runs that died are marked as crashed"
+_PORT = 4200  # Prefect's default; if it is taken, any free one
+_TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
+_POLL = 0.2  # s
+_PREFECT = (sys.executable, "-m", "prefect")
+_SILENCE = 3 * services.HEARTBEAT  # s without a heartbeat after which a run counts as dead
+# Without it, dead runs would block new ones for ever: a worker notices when its runs die, but
+# nobody notices when a `digits run` dies, or a run together with its worker.
+_CRASH_DEAD_RUNS = {
+    "name": "Runs that died are marked as crashed",
+    "description": f"No heartbeat for {_SILENCE} seconds.",
+    "trigger": {
+        "type": "event",
+        "posture": "Proactive",
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "for_each": ["prefect.resource.id"],
+        "after": ["prefect.flow-run.heartbeat"],
+        "expect": ["prefect.flow-run.*"],  # the next heartbeat, or a final state
+        "threshold": 1,
+        "within": _SILENCE,
+    },
+    "actions": [
+        {
+            "type": "change-flow-run-state",
+            "state": "CRASHED",
+            "message": "No heartbeat: its process was killed, or the machine went down.",
+        }
+    ],
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """The Prefect server with its UI, a worker and the project's deployments."""
+    """Prefect's server with its UI, a worker, and the deployments of prefect.yaml."""
 
 
 @command.command()
 @click.option("--port", type=click.IntRange(1, 65535), help=f"Default: {_PORT}, or a free one.")
 def start(port: int | None) -> None:
-    """Start everything; it stays up when the terminal closes."""
+    """Start everything; it keeps running when the terminal closes."""
     project = Project.find()
-    with processes.sigterm_interrupts(), _alone(project):
-        found = services.running(project)
-        if found and services.is_running(project, "worker"):
-            click.echo(f"Already running at {found['url']}. 'make stop' stops it.")
+    with processes.sigterm_interrupts(), _lock(project):
+        url = services.url(project)
+        if url and services.pid(project, "worker"):
+            click.echo(f"Already running at {url}. To stop: make stop")
             return
-        services.end(project)  # what is left of an earlier start, if anything
-        url = f"http://{_HOST}:{_free_port(port)}"
+        services.stop(project)  # remains of an earlier start
+        port = _free_port(port)
         try:
-            _start(project, url)
+            _start(project, port)
         except BaseException:  # Ctrl-C too
-            services.end(project)
+            services.stop(project)
             raise
-    click.echo(
-        f"The UI is at {url}. 'make stop' stops it; logs are in "
-        f"{project.relative(services.log_file(project, POOL).parent)}."
-    )
+    logs = project.relative(services.log_file(project, "server").parent)
+    click.echo(f"UI: http://{_HOST}:{port}\nLogs: {logs}\nTo stop: make stop")
 
 
 @command.command()
 def stop() -> None:
-    """Stop everything, runs included."""
+    """Stop everything, running flows included."""
     project = Project.find()
-    with _alone(project):
-        ended = services.end(project)
-    click.echo(f"Stopped: {', '.join(ended)}." if ended else "Nothing is running.")
+    with _lock(project):
+        stopped = services.stop(project)
+    click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing is running.")
 
 
 @command.command()
 def status() -> None:
-    """Say what is running; exit 1 if it isn't all."""
+    """Show what is running; exit 1 unless both server and worker are."""
     project = Project.find()
-    found = services.running(project)
-    if found is None:
-        click.echo("Not running. 'make server' starts it.")
-        sys.exit(1)
-    worker = services.is_running(project, "worker")
-    click.echo(f"The UI is at {found['url']} (pid {found['server']}).")
-    state = f"pid {found['worker']}" if worker else "gone; 'make server' starts it again"
-    click.echo(f"The worker: {state}.")
-    sys.exit(0 if worker else 1)
+    url, worker = services.url(project), services.pid(project, "worker")
+    if url:
+        click.echo(f"Server: {url} (pid {services.pid(project, 'server')})")
+        click.echo(f"Worker: pid {worker}" if worker else "Worker: died; restart with 'make server'")
+    else:
+        click.echo("Not running; start with 'make server'")
+    sys.exit(0 if url and worker else 1)
 
 
-def _start(project: Project, url: str) -> None:
+def _start(project: Project, port: int) -> None:
+    url = f"http://{_HOST}:{port}"
     environment = services.server_environment(project, url)
-    click.echo("Starting the server…")
-    host, port = url.removeprefix("http://").split(":")
-    _begin(project, "server", ["server", "start", "--host", host, "--port", port], environment)
-    _wait(project, "server", lambda: httpx.get(f"{url}/api/health").json() is True)
-    click.echo("Starting the worker…")
-    worker = ["worker", "start", "--name", f"{POOL}-{port}", "--pool", POOL, "--type", "process"]
+
+    def begin(name: str, *arguments: str, is_ready: Callable[[], bool]) -> None:
+        click.echo(f"Starting the {name}…")
+        services.start(project, name, [*_PREFECT, name, "start", *arguments], environment)
+        _wait_until_ready(project, name, is_ready)
+
+    begin(
+        *("server", "--host", _HOST, "--port", str(port)),
+        is_ready=lambda: httpx.get(f"{url}/api/health").json() is True,
+    )
     since = datetime.now(UTC)
-    _begin(project, "worker", worker, environment)
-    _wait(project, "worker", lambda: _worker_reports(url, since))
+    begin(
+        *("worker", "--name", f"{_POOL}-{port}", "--pool", _POOL, "--type", "process"),
+        is_ready=lambda: _has_heartbeat(url, since),
+    )
     click.echo("Deploying prefect.yaml…")
     _deploy(project, environment)
-    _mark_zombies(url)
-    services.announce(project, url)
+    _add_automation(url, _CRASH_DEAD_RUNS)
+    services.record_url(project, url)
 
 
-def _begin(
-    project: Project, name: str, arguments: list[str], environment: Mapping[str, str]
-) -> None:
-    services.begin(project, name, [sys.executable, "-m", "prefect", *arguments], environment)
-
-
-def _wait(project: Project, name: str, is_ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
+def _wait_until_ready(project: Project, name: str, is_ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:
-        if not services.is_running(project, name):
-            raise DigitsError(f"the {name} ended while starting; {_told(project, name)}")
+        if not services.pid(project, name):
+            raise DigitsError(f"the {name} ended while starting; {_end_of_log(project, name)}")
         try:
             if is_ready():
                 return
         except (httpx.HTTPError, ValueError):
             pass
-        time.sleep(_PAUSE)
-    raise DigitsError(f"the {name} isn't ready after {_PATIENCE:.0f} s; {_told(project, name)}")
+        time.sleep(_POLL)
+    raise DigitsError(
+        f"the {name} isn't ready after {_TIMEOUT:.0f} s; {_end_of_log(project, name)}"
+    )
 
 
-def _worker_reports(url: str, since: datetime) -> bool:
-    """Whether the worker has reported; one that was stopped a minute ago looks online, too."""
-    answer = httpx.post(f"{url}/api/work_pools/{POOL}/workers/filter", json={})
+def _has_heartbeat(url: str, since: datetime) -> bool:
+    """Whether a worker's heartbeat is newer than `since`; old workers look online for a while."""
+    answer = httpx.post(f"{url}/api/work_pools/{_POOL}/workers/filter", json={})
     workers: list[dict[str, Any]] = answer.raise_for_status().json()
     return any(datetime.fromisoformat(w["last_heartbeat_time"]) > since for w in workers)
 
 
 def _deploy(project: Project, environment: Mapping[str, str]) -> None:
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     with services.log_file(project, "deploy").open("wb") as log:
         code = subprocess.run(
-            command,
+            [*_PREFECT, "--no-prompt", "deploy", "--all"],
             cwd=project.root,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -138,42 +159,14 @@ def _deploy(project: Project, environment: Mapping[str, str]) -> None:
             check=False,
         ).returncode
     if code:
-        raise DigitsError(f"'prefect deploy' exited with {code}; {_told(project, 'deploy')}")
+        raise DigitsError(f"'prefect deploy' exited with {code}; {_end_of_log(project, 'deploy')}")
 
 
-def _mark_zombies(url: str) -> None:
-    """Have runs marked as crashed that show no sign of life, else they hold their place for ever.
-
-    The worker sees its own runs die; nobody sees a `digits run` die, or a run and its worker.
-    """
+def _add_automation(url: str, automation: dict[str, Any]) -> None:
     api = f"{url}/api/automations"
-    known = httpx.post(f"{api}/filter", json={}).raise_for_status().json()
-    if all(automation["name"] != _ZOMBIES for automation in known):
-        httpx.post(f"{api}/", json=_zombies()).raise_for_status()
-
-
-def _zombies() -> dict[str, Any]:
-    return {
-        "name": _ZOMBIES,
-        "description": f"No sign of life for {3 * services.HEARTBEAT} seconds.",
-        "trigger": {
-            "type": "event",
-            "posture": "Proactive",
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            "for_each": ["prefect.resource.id"],
-            "after": ["prefect.flow-run.heartbeat"],
-            "expect": ["prefect.flow-run.*"],  # the next sign, or its end
-            "threshold": 1,
-            "within": 3 * services.HEARTBEAT,
-        },
-        "actions": [
-            {
-                "type": "change-flow-run-state",
-                "state": "CRASHED",
-                "message": "No sign of life: its process was killed, or the machine went down.",
-            }
-        ],
-    }
+    existing = httpx.post(f"{api}/filter", json={}).raise_for_status().json()
+    if all(known["name"] != automation["name"] for known in existing):
+        httpx.post(f"{api}/", json=automation).raise_for_status()
 
 
 def _free_port(wanted: int | None) -> int:
@@ -188,16 +181,16 @@ def _free_port(wanted: int | None) -> int:
     raise DigitsError(f"port {wanted} of {_HOST} is taken; choose another with --port")
 
 
-def _alone(project: Project) -> AbstractContextManager[None]:
-    """One start or stop at a time."""
+def _lock(project: Project) -> AbstractContextManager[None]:
+    """Only one start or stop at a time."""
     return locking.exclusive(project.state / "server.lock", "make server", True, click.echo)
 
 
-def _told(project: Project, name: str) -> str:
+def _end_of_log(project: Project, name: str) -> str:
     log = services.log_file(project, name)
-    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-    return f"{project.relative(log)} ends with: {last}"
+    text = log.read_text(errors="replace").strip() if log.exists() else ""
+    last_line = text.rpartition("\n")[2] or "nothing"
+    return f"{project.relative(log)} ends with: {last_line}"
 
 
 def main() -> None:

@@ -1,62 +1,60 @@
-"""The project's own Prefect: where it keeps its state, what runs of it, how it begins and ends."""
+"""The project's own Prefect server and worker: environment, start, pids and stop.
 
-import contextlib
+A pid is only trusted while the process still has the command line that was recorded for it.
+"""
+
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import psutil
 
 from digits.core import files, processes
 from digits.core.errors import DataError
 from digits.core.project import Project
 
-if TYPE_CHECKING:
-    import psutil
-
+HEARTBEAT = 30  # s between two heartbeats of a flow run
 _NAMES = ("server", "worker")  # in the order in which they start
-HEARTBEAT = 30  # s between two signs of life of a flow run
-_GRACE = 15.0  # s from SIGTERM to SIGKILL; Prefect's worker waits 10 s for its runs
-_PAUSE = 0.1  # s between two looks
+_GRACE = 15.0  # s from SIGTERM to SIGKILL; Prefect's worker gives its runs 10 s
+_POLL = 0.1  # s
 
 
 def state_file(project: Project) -> Path:
-    """What `make server` started: pids, their command lines and the UI's address."""
+    """Pids and command lines of what `make server` started and, once it is ready, the UI's URL."""
     return project.state / "services.json"
 
 
 def log_file(project: Project, name: str) -> Path:
-    """What a service printed since it was started last."""
+    """The output of a service since its last start."""
     return project.state / "logs" / f"{name}.log"
 
 
-def running(project: Project) -> dict[str, Any] | None:
-    """`{"server": pid, "worker": pid, "url": …}` while the server is up, else None."""
-    services = _recorded(project)
-    return services if "url" in services and is_running(project, "server") else None
-
-
-def is_running(project: Project, name: str) -> bool:
-    """Whether a service that was begun is still there, and not another one with its old pid.
-
-    The command line tells, which has the port in it; times since boot shift with the clock.
-    """
-    import psutil
-
+def pid(project: Project, name: str) -> int | None:
+    """The pid of a service that was started and still runs, else None."""
     services = _recorded(project)
     try:
-        same: bool = psutil.Process(services[name]).cmdline() == services["commands"][name]
-    except (KeyError, psutil.Error):
-        return False
-    return same and processes.alive(services[name])
+        number: int = services[name]
+        # the command line has the port in it; start times since boot shift with the clock
+        same = psutil.Process(number).cmdline() == services["commands"][name]
+    except (KeyError, TypeError, ValueError, psutil.Error):
+        return None
+    return number if same and processes.alive(number) else None
+
+
+def url(project: Project) -> str | None:
+    """The address of Prefect's UI while the server is up, else None."""
+    return _recorded(project).get("url") if pid(project, "server") else None
 
 
 def environment(project: Project) -> dict[str, str]:
-    """Variables under which Prefect uses this project's state and, if it is up, its server.
+    """Prefect's settings for this project: its own database and, if it is up, its server.
 
-    What the user has set for Prefect already is left alone.
+    Settings that the user's environment has already are kept.
     """
     values = {
         "PREFECT_HOME": str(project.build / "prefect"),
@@ -65,16 +63,15 @@ def environment(project: Project) -> dict[str, str]:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
     }
-    services = running(project)
-    if services:
-        values["PREFECT_API_URL"] = services["url"] + "/api"
+    if address := url(project):
+        values["PREFECT_API_URL"] = f"{address}/api"
     return {key: os.environ.get(key, value) for key, value in values.items()}
 
 
-def server_environment(project: Project, url: str) -> dict[str, str]:
-    """All variables for the server at `url`, its worker, and commands that talk to them.
+def server_environment(project: Project, address: str) -> dict[str, str]:
+    """The whole environment of the server at `address`, its worker and commands that call them.
 
-    Unlike in `environment`, the address is not the user's to choose: these are its own processes.
+    Unlike in `environment`, PREFECT_API_URL is always this server's.
     """
     binaries = str(Path(sys.executable).parent)  # so that `python` in dvc.yaml is this one
     inherited = {key: value for key, value in os.environ.items() if key != processes.WATCHED_PIDS}
@@ -85,18 +82,18 @@ def server_environment(project: Project, url: str) -> dict[str, str]:
         "PATH": os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
-        "PREFECT_API_URL": f"{url}/api",
-        "PREFECT_UI_API_URL": f"{url}/api",
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,  # no other page in the browser may call it
+        "PREFECT_API_URL": f"{address}/api",
+        "PREFECT_UI_API_URL": f"{address}/api",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,  # no other web page may call the API
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "DIGITS_ROOT": str(project.root),
     }
 
 
-def begin(
+def start(
     project: Project, name: str, command: Sequence[str], environment: Mapping[str, str]
-) -> int:
-    """Start a service that outlives this process and its terminal; returns its pid, recorded."""
+) -> None:
+    """Start a service that outlives this process and its terminal, and record its pid."""
     log = log_file(project, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -112,60 +109,47 @@ def begin(
     services = _recorded(project)
     commands = {**services.get("commands", {}), name: list(command)}
     files.write_json(state_file(project), {**services, name: process.pid, "commands": commands})
-    return process.pid
 
 
-def announce(project: Project, url: str) -> None:
-    """Record that what was begun is ready, at `url`; from now on `running` tells others."""
-    files.write_json(state_file(project), {**_recorded(project), "url": url})
+def record_url(project: Project, address: str) -> None:
+    """Record that all services are ready; from now on `url` returns the address."""
+    files.write_json(state_file(project), {**_recorded(project), "url": address})
 
 
-def end(project: Project) -> list[str]:
-    """End every recorded service and all that it started, the latest first; returns their names."""
-    services = _recorded(project)
-    names = [name for name in reversed(_NAMES) if is_running(project, name)]
-    for name in names:
-        _end_family(services[name])
+def stop(project: Project) -> list[str]:
+    """Stop all services with their runs, the latest first, and return the names of the stopped."""
+    pids = {name: pid(project, name) for name in reversed(_NAMES)}
+    for number in filter(None, pids.values()):
+        with suppress(psutil.NoSuchProcess):
+            service = psutil.Process(number)
+            # Flow runs lead process groups of their own; they end first, to report that they did.
+            _stop(service.children())
+            _stop([service])
     state_file(project).unlink(missing_ok=True)
-    return names
+    return [name for name, number in pids.items() if number]
 
 
-def _end_family(pid: int) -> None:
-    """End a service; before it the flow runs that it started, so that they can report their end.
-
-    Those lead process groups of their own: a signal to the service's group wouldn't reach them.
-    """
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(pid)
-        _end(parent.children())
-        _end([parent])
-
-
-def _end(processes: "Sequence[psutil.Process]") -> None:
-    """SIGTERM, time to tidy up, then SIGKILL to what is left of them and their children."""
-    import psutil
-
-    family = [*processes]
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
+def _stop(leaders: Sequence[psutil.Process]) -> None:
+    """SIGTERM; after some seconds SIGKILL for the processes and descendants that are left."""
+    family = list(leaders)
+    for process in leaders:
+        with suppress(psutil.NoSuchProcess):
             family += process.children(recursive=True)
             process.terminate()
-    if not _gone(family, _GRACE):
-        for process in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        _gone(family, _GRACE)
+    for process in _survivors(family):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _survivors(family)
 
 
-def _gone(family: "Sequence[psutil.Process]", seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(process.is_running() and processes.alive(process.pid) for process in family):
+def _survivors(family: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """The processes that still run when the grace period is over; zombies don't count."""
+    deadline = time.monotonic() + _GRACE
+    while alive := [p for p in family if p.is_running() and processes.alive(p.pid)]:
         if time.monotonic() > deadline:
-            return False
-        time.sleep(_PAUSE)
-    return True
+            break
+        time.sleep(_POLL)
+    return alive
 
 
 def _recorded(project: Project) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""Where a project stands: model, data, what is stale, the last runs, drift. Reads, never changes.
+"""The state of a project: champion, model, data, stale stages, last runs, drift, server.
 
-What is absent or can't be read is None; a fresh clone has a status too. Nothing heavy is imported:
-the runs come from Prefect's database itself.
+Reads only. What is missing or unreadable is None, so a fresh clone has a status too. Nothing heavy
+is imported: runs are read from Prefect's database directly.
 """
 
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from digits.core import files
 from digits.core.errors import DataError, DigitsError, RegistryError
@@ -18,18 +19,19 @@ from digits.versioning import dvc, registry
 from digits.versioning.dvc import DataVersion
 from flows import services
 
-_RUNS = 5
-_PATIENCE = 1.0  # s to wait for a database that is being written to
+_MAX_RUNS = 5
+_TIMEOUT = 1.0  # s to wait for a database that is being written to
 _QUERY = """
     SELECT name, state_type, start_time, end_time FROM flow_run
     WHERE parent_task_run_id IS NULL AND start_time IS NOT NULL
     ORDER BY start_time DESC LIMIT ?
 """
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a flow: its state in Prefect's terms, in lower case; times are UTC, ISO 8601."""
+    """A flow run: Prefect's state in lower case, times in UTC as ISO 8601."""
 
     name: str
     state: str
@@ -46,97 +48,94 @@ class Data(DataVersion):
 
 @dataclass(frozen=True)
 class Status:
-    """All of it. `problems` says why a value that should be there is None."""
+    """The state of a project; `problems` has the reason for each value that is unknown."""
 
     champion: dict[str, Any] | None  # version, commit, accuracy (0–1, on the test set)
-    model: dict[str, Any] | None  # the workspace's: name, accuracy, whether weights are there
+    model: dict[str, Any] | None  # of the working tree: name, accuracy, whether weights are present
     data: Data | None
     stale: dict[str, list[str]] | None  # stage → what changed
-    runs: list[Run] | None  # the newest first
+    runs: list[Run] | None  # newest first
     drift: dict[str, dict[str, Any]] | None  # batch → verdict
     server: str | None  # the address of Prefect's UI while the server is up
     problems: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """For reports: plain types."""
+        """As plain types, for JSON."""
         return asdict(self)
 
 
 def read(project: Project) -> Status:
-    """Where the project stands now."""
+    """The state of the project now."""
     problems: list[str] = []
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(dvc.stale, project)  # half a second, most of what this takes
-        champion = _champion(project, problems)
-        model = _model(project)
-        data = _data(project, problems)
-        runs = _runs(project.build / "prefect" / "prefect.db", problems)
-        drift = _drift(project)
-        server = _server(project)
-        stale = None
+
+    def known(what: str, question: Callable[[], _T]) -> _T | None:
         try:
-            stale = asked.result()
+            return question()
         except DigitsError as exc:
-            problems.append(f"stale stages: unknown ({exc})")
-    return Status(champion, model, data, stale, runs, drift, server, problems)
+            problems.append(f"{what}: unknown ({exc})")
+            return None
+
+    with ThreadPoolExecutor(1) as pool:
+        stale = pool.submit(dvc.stale, project)  # half a second, most of the time needed here
+        return Status(
+            champion=known("champion", lambda: _champion(project)),
+            model=_model(project),
+            data=known("data", lambda: _data(project)),
+            runs=known("last runs", lambda: _runs(project.build / "prefect" / "prefect.db")),
+            drift=_drift(project),
+            server=services.url(project),
+            stale=known("stale stages", stale.result),
+            problems=problems,
+        )
 
 
-def _champion(project: Project, problems: list[str]) -> dict[str, Any] | None:
+def _champion(project: Project) -> dict[str, Any] | None:
     try:
-        found = registry.find(project)
+        version = registry.find(project)
     except RegistryError:
         return None
-    except DigitsError as exc:
-        problems.append(f"champion: unknown ({exc})")
-        return None
-    return {"version": found.name, "commit": found.commit, "accuracy": found.accuracy}
+    return {"version": version.name, "commit": version.commit, "accuracy": version.accuracy}
 
 
 def _model(project: Project) -> dict[str, Any] | None:
     card = _document(project.model_card)
-    if card is None:
+    if not card:
         return None
-    test = (_document(project.metrics) or {}).get("test") or {}
-    files = card.get("weights") or {}
+    weights = card.get("weights") or {}
     return {
         "name": card.get("model"),
-        "accuracy": test.get("accuracy"),
-        "present": bool(files) and all((project.root / name).is_file() for name in files),
+        "accuracy": (_document(project.metrics).get("test") or {}).get("accuracy"),
+        "present": bool(weights) and all((project.root / name).is_file() for name in weights),
     }
 
 
-def _data(project: Project, problems: list[str]) -> Data | None:
-    try:
-        version = dvc.data_version(project)
-    except DataError as exc:
-        problems.append(f"data: {exc}")
-        return None
+def _data(project: Project) -> Data:
+    version = dvc.data_version(project)
     present = project.mnist.is_dir() and any(project.mnist.iterdir())
     return Data(**asdict(version), present=present)
 
 
-def _runs(database: Path, problems: list[str]) -> list[Run] | None:
+def _runs(database: Path) -> list[Run]:
     if not database.is_file():
         return []
+    address = f"{database.resolve().as_uri()}?mode=ro"
     try:
-        address = f"{database.resolve().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE)) as connection:
-            rows = connection.execute(_QUERY, (_RUNS,)).fetchall()
-        return [
-            Run(str(name), str(state).lower(), _time(start), _time(end) if end else None)
-            for name, state, start, end in rows
-        ]
-    except sqlite3.Error as exc:  # another version of Prefect has other tables
-        problems.append(f"last runs: unknown ({exc})")
-        return None
+        with closing(sqlite3.connect(address, uri=True, timeout=_TIMEOUT)) as connection:
+            rows = connection.execute(_QUERY, (_MAX_RUNS,)).fetchall()
+    except sqlite3.Error as exc:  # other versions of Prefect may have other tables
+        raise DataError(str(exc)) from exc
+    return [
+        Run(str(name), str(state).lower(), _iso(start), _iso(end) if end else None)
+        for name, state, start, end in rows
+    ]
 
 
-def _time(text: str) -> str:
-    return str(text).replace(" ", "T").partition(".")[0] + "Z"
+def _iso(time: str) -> str:
+    return str(time).replace(" ", "T").partition(".")[0] + "Z"
 
 
 def _drift(project: Project) -> dict[str, dict[str, Any]] | None:
-    batches = (_document(project.drift_report) or {}).get("batches")
+    batches = _document(project.drift_report).get("batches")
     if not isinstance(batches, dict):
         return None
     fields = ("drift", "p_value", "n", "estimated_accuracy")
@@ -147,17 +146,10 @@ def _drift(project: Project) -> dict[str, dict[str, Any]] | None:
     }
 
 
-def _server(project: Project) -> str | None:
-    try:
-        found = services.running(project)
-        return str(found["url"]) if found else None
-    except (KeyError, TypeError):
-        return None
-
-
-def _document(path: Path) -> dict[str, Any] | None:
+def _document(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty if it is missing or damaged."""
     try:
         document = files.read_json(path)
     except DataError:
-        return None
-    return document if isinstance(document, dict) else None
+        return {}
+    return document if isinstance(document, dict) else {}

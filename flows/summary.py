@@ -8,6 +8,7 @@ from digits.core import files, params
 from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.data import mnist
+from digits.formatting import duration, markdown_table, markdown_text
 from digits.versioning import dvc
 
 _METRICS = {
@@ -53,9 +54,9 @@ def show(project: Project, steps: Sequence[Step]) -> None:
     console = Console(highlight=False)
     if steps:
         table = Table("step", "result", box=None, header_style="dim", pad_edge=False)
-        table.add_column("seconds", justify="right")
-        for step in steps:
-            table.add_row(step.name, step.result, f"{step.seconds:.1f}")
+        table.add_column("time", justify="right")
+        for row in _times(steps):
+            table.add_row(*row)
         console.print(table)
         console.print(f"\n{_totals(steps)}\n")
     figures = Table("test set", box=None, header_style="dim", pad_edge=False)
@@ -73,28 +74,26 @@ def markdown(project: Project, steps: Sequence[Step]) -> str:
     blocks = [
         f"**{headline(project)}**",
         _totals(steps),
-        _table("| test set | value |\n|---|---:|", _figures(project)),
-        _table(
-            "| step | result | seconds |\n|---|---|---:|",
-            [(step.name, step.result, f"{step.seconds:.1f}") for step in steps],
-        ),
-        _table(
-            "| batch | images | drift | p | estimated accuracy |\n|---|---:|---|---:|---:|",
+        markdown_table(("test set", "value"), _figures(project), right={1}),
+        markdown_table(("step", "result", "time"), _times(steps), right={2}),
+        markdown_table(
+            ("batch", "images", "drift", "p", "estimated accuracy"),
             [_drift_row(name, batch) for name, batch in _batches(project).items()],
+            right={1, 3, 4},
         ),
         "\n".join(f"- {name}: {place}" for name, place in _places(project)),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join([head, *(f"| {' | '.join(row)} |" for row in rows)])
+def _times(steps: Sequence[Step]) -> list[tuple[str, str, str]]:
+    return [(step.name, step.result, duration(step.seconds)) for step in steps]
 
 
 def _totals(steps: Sequence[Step]) -> str:
     ran = sum(step.result == "ran" for step in steps)
-    seconds = sum(step.seconds for step in steps)
-    return f"{ran} of {len(steps)} steps ran, {len(steps) - ran} unchanged; {seconds:.1f} s in all"
+    time = duration(sum(step.seconds for step in steps))
+    return f"{ran} of {len(steps)} steps ran, {len(steps) - ran} unchanged, {time} in total"
 
 
 def _figures(project: Project) -> list[tuple[str, str]]:
@@ -109,7 +108,7 @@ def _test(project: Project) -> dict[str, Any]:
 
 def _drift_row(name: str, batch: dict[str, Any]) -> tuple[str, ...]:
     return (
-        name,
+        markdown_text(name),
         f"{batch['n']:,}",
         "yes" if batch["drift"] else "no",
         f"{batch['p_value']:.2g}",

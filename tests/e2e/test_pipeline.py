@@ -32,10 +32,10 @@ def digits(project: Project, *arguments: str) -> "subprocess.CompletedProcess[st
 
 
 def ran(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
-    """Step → status, as the final table tells."""
+    """Step → result in the table that ends a run."""
     steps = ("fetch", "ingest", "validate", "preprocess", "train", "evaluate", "drift", "report")
     rows = (line.split() for line in done.stdout.splitlines())
-    return {row[0]: row[1] for row in rows if len(row) == 3 and row[0] in steps}
+    return {row[0]: row[1] for row in rows if len(row) >= 4 and row[0] in steps}
 
 
 def hashes(project: Project) -> dict[str, str]:

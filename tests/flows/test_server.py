@@ -61,7 +61,7 @@ def test_a_start_that_fails_leaves_nothing(project: Project) -> None:
     assert started.returncode == 2
     assert "build/state/logs/deploy.log" in started.stderr
     assert "gone.py" in (project.state / "logs" / "deploy.log").read_text()
-    assert services.running(project) is None
+    assert services.url(project) is None
     assert pids(project) == {}
     with pytest.raises(httpx.ConnectError, match="refused"):
         httpx.get(f"http://127.0.0.1:{port}")
@@ -83,7 +83,7 @@ def test_stop_spares_a_stranger_with_an_old_pid(project: Project) -> None:
         recorded = {"server": stranger.pid, "url": "http://127.0.0.1:1"}
         commands = {"server": [sys.executable, "-m", "prefect", "server", "start"]}
         files.write_json(services.state_file(project), {**recorded, "commands": commands})
-        assert services.running(project) is None
+        assert services.url(project) is None
         assert "Nothing is running" in server(project, "stop").stdout
         assert stranger.poll() is None
     finally:
