@@ -94,7 +94,9 @@ def status() -> None:
     url, worker = services.url(project), services.pid(project, "worker")
     if url:
         click.echo(f"Server: {url} (pid {services.pid(project, 'server')})")
-        click.echo(f"Worker: pid {worker}" if worker else "Worker: died; restart with 'make server'")
+        click.echo(
+            f"Worker: pid {worker}" if worker else "Worker: died; restart with 'make server'"
+        )
     else:
         click.echo("Not running; start with 'make server'")
     sys.exit(0 if url and worker else 1)

@@ -109,6 +109,9 @@ def start(
     services = _recorded(project)
     commands = {**services.get("commands", {}), name: list(command)}
     files.write_json(state_file(project), {**services, name: process.pid, "commands": commands})
+    with suppress(psutil.Error):  # raised if it has ended
+        while not psutil.Process(process.pid).cmdline():  # empty for a moment after exec
+            time.sleep(_POLL)
 
 
 def record_url(project: Project, address: str) -> None:

@@ -35,7 +35,8 @@ def ran(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
     """Step → result in the table that ends a run."""
     steps = ("fetch", "ingest", "validate", "preprocess", "train", "evaluate", "drift", "report")
     rows = (line.split() for line in done.stdout.splitlines())
-    return {row[0]: row[1] for row in rows if len(row) >= 4 and row[0] in steps}
+    known = (row for row in rows if len(row) > 1 and row[0] in steps)
+    return {row[0]: row[1] for row in known if row[1] in ("ran", "unchanged")}
 
 
 def hashes(project: Project) -> dict[str, str]:
