@@ -45,8 +45,8 @@ def command(force: bool, keep_damaged: bool, quiet: bool) -> None:
             force=force,
             keep_damaged=keep_damaged,
         )
-        if fetched.files:
-            on_message(f"data/ is complete: {len(fetched.files)} fetched, all verified")
+        if fetched:
+            on_message(f"data/ is complete: {len(fetched)} fetched, all verified")
         else:
             on_message("data/ is complete: everything is present and verified")
 

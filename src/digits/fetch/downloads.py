@@ -1,129 +1,154 @@
-"""Downloads over HTTPS: capped, impatient, taken up again where they broke off.
+"""HTTPS downloads: limited in size, resumed when a connection breaks, given up when one stalls.
 
-What is loaded is decided in `digits.fetch.sources`, whether it is sound in `digits.fetch.fetch`.
+`digits.fetch.sources` decides what to download, `digits.fetch.fetch` whether it is genuine.
 """
 
 import fcntl
 import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import httpx
+import tenacity
 
 from digits.core.errors import BusyError
 
-MAX_BYTES = 64 << 20  # of a download; MNIST's largest file has 47 MB, compressed 10 MB
+MAX_BYTES = 64 << 20  # per download; MNIST's largest file has 47 MB, 10 MB compressed
 
 _MAX_REDIRECTS = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _T = TypeVar("_T")
 
 
 class SourceError(Exception):
-    """A source can't deliver; the message is the reason, without the source's name."""
+    """A source can't deliver a file; the message is the reason, without the source's name."""
+
+    retry = False  # whether another attempt may succeed
 
 
 class Unreachable(SourceError):
-    """Nor will it deliver anything else: its server is away, stalls or hangs up."""
+    """The server is down, stalls or drops connections: don't ask it for other files either."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a download is.
-
-    Attributes:
-        source: the source's name.
-        file: what is being loaded.
-        done: bytes that are here.
-        total: bytes in all, None if the source doesn't say.
-    """
+    """Progress of one download, in bytes."""
 
     source: str
     file: str
     done: int
-    total: int | None
+    total: int | None  # None if the source doesn't say
 
 
 @dataclass(frozen=True)
-class Patience:
-    """When to give up on a server.
+class Limits:
+    """When to give up on a source."""
 
-    Attributes:
-        connect: seconds to wait for a connection.
-        stall: seconds without a byte; also the window in which `slowest` is looked at.
-        slowest: bytes per second below which a download counts as stalled.
-        attempts: how often one download is taken up again after its connection broke.
-        npm: seconds for the whole npm command.
-    """
-
-    connect: float = 5
-    stall: float = 10
-    slowest: float = 1024
-    attempts: int = 3
-    npm: float = 180
+    connect: float = 5  # seconds to wait for a connection
+    stall: float = 10  # seconds without a byte; also the period in which `min_speed` is measured
+    min_speed: float = 1024  # bytes per second below which a download counts as stalled
+    attempts: int = 3  # per download, as long as each one makes progress
+    npm: float = 180  # seconds for the npm command
 
 
 @dataclass(frozen=True)
-class Desk:
-    """Where downloads lie until they are complete, and who wants to know about them."""
+class Downloader:
+    """Downloads files into `folder`, where incomplete ones stay if they can be resumed."""
 
     folder: Path
     on_progress: Callable[[Progress], None]
+    limits: Limits = field(default_factory=Limits)
+
+    def load(self, url: str, decode: Callable[[BinaryIO], _T], source: str) -> _T:
+        """Download a file, or the rest of one, and return what `decode` makes of it.
+
+        Args:
+            url: https, or http on the loopback interface.
+            decode: raises SourceError if the content is damaged.
+            source: the source's name, for progress reports.
+
+        Raises:
+            SourceError: the server doesn't have the file, or its answer is refused or damaged.
+            Unreachable: the server can't be reached, stalls or drops the connection.
+            BusyError: another process is downloading the same file.
+        """
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda exc: getattr(exc, "retry", False)),
+            stop=tenacity.stop_after_attempt(self.limits.attempts),
+            reraise=True,
+        )
+        with _partial_file(self.folder, url) as part:
+            return attempts(self._attempt, url, part, decode, source)
+
+    def _attempt(
+        self, url: str, part: "_PartialFile", decode: Callable[[BinaryIO], _T], source: str
+    ) -> _T:
+        start = part.size
+        try:
+            self._download(url, part, source)
+            return decode(part.file)
+        except httpx.TransportError as exc:
+            error = Unreachable(str(exc) or type(exc).__name__)
+            stalled = isinstance(exc, httpx.TimeoutException)
+            error.retry = part.resumable and part.size > start and not stalled
+            raise error from exc
+        except SourceError as exc:
+            part.clear()
+            exc.retry = start > 0  # what an earlier attempt left may be damaged
+            raise
+
+    def _download(self, url: str, part: "_PartialFile", source: str) -> None:
+        """Append to `part` what is missing of it.
+
+        Raises:
+            httpx.TransportError: the server is down, stalls or drops the connection.
+            SourceError: any other reason.
+        """
+        headers = {"Accept-Encoding": "identity"}
+        if part.size:
+            headers["Range"] = f"bytes={part.size}-"
+        timeout = httpx.Timeout(self.limits.stall, connect=self.limits.connect)
+        with (
+            httpx.Client(timeout=timeout, headers=headers) as client,
+            closing(_get(client, httpx.URL(url))) as response,
+        ):
+            part.prepare_for(response)
+            length = response.headers.get("content-length")
+            total = part.size + int(length) if length else None
+            if total is not None and total > MAX_BYTES:
+                raise SourceError(f"offers {total:,} bytes, expected at most {MAX_BYTES:,}")
+            for chunk in self._refuse_stalling(response.iter_raw()):
+                part.file.write(chunk)
+                if part.size > MAX_BYTES:
+                    raise SourceError(f"sends more than {MAX_BYTES:,} bytes")
+                self.on_progress(Progress(source, url.rpartition("/")[2], part.size, total))
+
+    def _refuse_stalling(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the chunks; raise httpx.ReadTimeout once they arrive too slowly."""
+        start, received = time.monotonic(), 0
+        for chunk in chunks:
+            yield chunk
+            received += len(chunk)
+            if (seconds := time.monotonic() - start) >= self.limits.stall:
+                if received < self.limits.min_speed * seconds:
+                    raise httpx.ReadTimeout(f"sent only {received:,} bytes in {seconds:.0f} s")
+                start, received = time.monotonic(), 0
 
 
-def load(
-    url: str, decode: Callable[[BinaryIO], _T], source: str, desk: Desk, patience: Patience
-) -> _T:
-    """What `decode` makes of a download, which continues an earlier one where that is possible.
-
-    Args:
-        url: https, or http on the loopback interface.
-        decode: raises SourceError for content that is damaged.
-        source: the source's name, for progress reports.
-        desk: where the download lies meanwhile.
-        patience: when to give up.
-
-    Raises:
-        SourceError: the server has no such file, or one that is refused or damaged.
-        Unreachable: the server can't be reached, stalls or hangs up; what has come is kept if it
-            can be resumed.
-        BusyError: another process is loading the same.
-    """
-    with _part(desk.folder, url) as part:
-        for attempt in range(1, patience.attempts + 1):
-            before = part.size
-            try:
-                _download(url, part, source, desk, patience)
-                return decode(part.file)
-            except httpx.TransportError as exc:
-                hung_up = not isinstance(exc, httpx.TimeoutException) and part.size > before
-                if not (hung_up and part.resumable and attempt < patience.attempts):
-                    raise Unreachable(str(exc) or type(exc).__name__) from exc
-            except SourceError:
-                part.clear()
-                if not before or attempt == patience.attempts:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
-
-
-def shown(url: str) -> str:
-    """An address without the password and the query that it may hold."""
-    parts = httpx.URL(url)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.host}{port}{parts.path}".rstrip("/")
+def without_secrets(url: str) -> str:
+    """A URL without the password and query that it may contain."""
+    return str(httpx.URL(url).copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
 
 
 @dataclass
-class _Part:
-    """A download that isn't complete, locked against other processes."""
+class _PartialFile:
+    """An incomplete download, locked against other processes."""
 
-    path: Path
     file: BinaryIO
     resumable: bool
 
@@ -134,20 +159,35 @@ class _Part:
     def clear(self) -> None:
         self.file.truncate(0)
 
+    def prepare_for(self, response: httpx.Response) -> None:
+        """Check the status; clear the file if the response doesn't continue it."""
+        content_range = response.headers.get("content-range", "")
+        if self.size and response.status_code == 206:
+            self.resumable = content_range.startswith(f"bytes {self.size}-")
+            if not self.resumable:
+                raise SourceError(f"sends {content_range!r}, expected 'bytes {self.size}-'")
+        elif response.status_code == 200:
+            self.clear()
+            self.resumable = response.headers.get("accept-ranges") == "bytes"
+        else:
+            raise SourceError(f"HTTP {response.status_code} {response.reason_phrase}")
+
 
 @contextmanager
-def _part(folder: Path, url: str) -> Iterator[_Part]:
-    """The partial download of `url`; it outlives the block only if it can be resumed later."""
+def _partial_file(folder: Path, url: str) -> Iterator[_PartialFile]:
+    """Open the partial file of `url`; on exit delete it, unless a later fetch can resume it."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = url.rpartition("/")[2] or "download"
-    path = folder / f"{stem}.{sha256(url.encode()).hexdigest()[:8]}.part"
+    name = url.rpartition("/")[2] or "download"
+    path = folder / f"{name}.{sha256(url.encode()).hexdigest()[:8]}.part"
     keep = False
     with path.open("a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise BusyError(f"{path}: another 'digits fetch' is loading it; wait for it") from exc
-        part = _Part(path, file, resumable=True)
+            raise BusyError(
+                f"{path}: another 'digits fetch' is downloading it; wait for it to end"
+            ) from exc
+        part = _PartialFile(file, resumable=True)
         try:
             yield part
         except (Unreachable, KeyboardInterrupt):
@@ -158,78 +198,19 @@ def _part(folder: Path, url: str) -> Iterator[_Part]:
                 path.unlink(missing_ok=True)
 
 
-def _download(url: str, part: _Part, source: str, desk: Desk, patience: Patience) -> None:
-    timeout = httpx.Timeout(patience.stall, connect=patience.connect)
-    with (
-        httpx.Client(timeout=timeout, headers={"Accept-Encoding": "identity"}) as client,
-        _answer(client, url, part) as response,
-    ):
-        length = response.headers.get("content-length")
-        total = part.size + int(length) if length else None
-        if total is not None and total > MAX_BYTES:
-            raise SourceError(f"offers {total:,} bytes, expected at most {MAX_BYTES:,}")
-        file = url.rpartition("/")[2]
-        for chunk in _at_least(patience, response.iter_raw()):
-            part.file.write(chunk)
-            done = part.size
-            if done > MAX_BYTES:
-                raise SourceError(f"sends more than {MAX_BYTES:,} bytes")
-            desk.on_progress(Progress(source, file, done, total))
+def _get(client: httpx.Client, url: httpx.URL) -> httpx.Response:
+    """The response, its body unread, after at most five redirects that all stay encrypted.
 
-
-def _at_least(patience: Patience, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same chunks, as long as they come at `patience.slowest` bytes per second or faster."""
-    since, received = time.monotonic(), 0
-    for chunk in chunks:
-        yield chunk
-        received += len(chunk)
-        if (seconds := time.monotonic() - since) >= patience.stall:
-            if received < patience.slowest * seconds:
-                raise httpx.ReadTimeout(f"sent only {received:,} bytes in {seconds:.0f} s")
-            since, received = time.monotonic(), 0
-
-
-@contextmanager
-def _answer(client: httpx.Client, url: str, part: _Part) -> Iterator[httpx.Response]:
-    """The server's answer, positioned where `part` ends; `part` is emptied if that can't be."""
-    with _follow(client, url, part.size) as response:
-        if _continues(response, part.size):
-            part.resumable = True
-            yield response
-            return
-        if response.status_code == 200:
-            part.clear()
-            part.resumable = response.headers.get("accept-ranges") == "bytes"
-            yield response
-            return
-        if not part.size or response.status_code not in (206, 416):
-            raise SourceError(f"HTTP {response.status_code} {response.reason_phrase}")
-    part.clear()
-    with _answer(client, url, part) as response:
-        yield response
-
-
-def _continues(response: httpx.Response, offset: int) -> bool:
-    content_range = response.headers.get("content-range", "")
-    return response.status_code == 206 and content_range.startswith(f"bytes {offset}-")
-
-
-@contextmanager
-def _follow(client: httpx.Client, url: str, offset: int) -> Iterator[httpx.Response]:
-    """The answer after at most five redirects, none of which leaves encryption."""
-    headers = {"Range": f"bytes={offset}-"} if offset else {}
-    start = target = httpx.URL(url)
+    httpx follows redirects itself, but reads their bodies, however large.
+    """
+    request = client.build_request("GET", url)
     for _ in range(_MAX_REDIRECTS + 1):
-        if not _is_safe(target, start):
-            raise SourceError(f"refused {shown(str(target))}: only https is allowed")
-        with client.stream("GET", target, headers=headers) as response:
-            if response.status_code not in _REDIRECTS:
-                yield response
-                return
-            target = response.url.join(response.headers.get("location", ""))
+        loopback = url.host in _LOOPBACK and request.url.host in _LOOPBACK
+        if request.url.scheme != "https" and not (request.url.scheme == "http" and loopback):
+            raise SourceError(f"refused {without_secrets(str(request.url))}: only https is allowed")
+        response = client.send(request, stream=True)
+        if response.next_request is None:
+            return response
+        response.close()
+        request = response.next_request
     raise SourceError(f"redirects more than {_MAX_REDIRECTS} times")
-
-
-def _is_safe(target: httpx.URL, start: httpx.URL) -> bool:
-    local = target.host in _LOOPBACK and start.host in _LOOPBACK
-    return target.scheme == "https" or (target.scheme == "http" and local)

