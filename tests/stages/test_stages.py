@@ -44,11 +44,11 @@ def test_ingest_refuses_a_file_that_is_not_the_pinned_one(small_project: Project
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        ("labels", "every label is a digit, 0–9: not so for 3 of"),
-        ("blank", "no image is blank: not so for 2 of"),
+        ("labels", "every label is a digit, 0–9: broken by 3 of"),
+        ("blank", "no image is blank: broken by 2 of"),
         ("inverted", "ink is white on black"),
-        ("leak", "no image is both in train and in test: not so for 5 of"),
-        ("missing", "there are 1,400 training images: found 1399"),
+        ("leak", "no image is both in train and in test: broken by 5 of"),
+        ("missing", "there are 1,400 training images: got 1399"),
     ],
 )
 def test_validate_names_what_is_wrong(built_project: Project, harm: str, told: str) -> None:

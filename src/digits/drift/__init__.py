@@ -1,1 +1,1 @@
-"""Is handwriting still what the model was trained on? All of Evidently is here."""
+"""Is handwriting still what the model was trained on? Evidently is used only here."""

@@ -9,7 +9,7 @@ from digits.data import ingestion, mnist
 
 
 def ingest(project: Project, params: Params) -> None:
-    """Check the raw files against their checksums, then bring all images into one array."""
+    """Verify the raw files' checksums, then bring all images into one array."""
     damaged = mnist.verify(project.mnist, params.fetch.sha256)
     if damaged:
         raise DataError("\n".join(damaged))

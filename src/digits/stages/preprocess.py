@@ -11,17 +11,16 @@ from digits.data.dataset import Split
 
 
 def preprocess(project: Project, params: Params) -> None:
-    """Split; measure mean and spread of the training pixels for the network's first layer."""
+    """Split the images; measure mean and standard deviation of the training pixels."""
     index = files.read_table(project.ingested / "index.parquet")
     images = files.read_array(project.ingested / "images.npy")
     rows = splits.split(index, params.preprocess)
-    every_label = index["label"].to_numpy(dtype=np.uint8, na_value=255)
-    for name in ("train", "val", "test"):
+    labels = index["label"].to_numpy(dtype=np.uint8, na_value=255)
+    for name in dataset.NAMES:
         chosen = getattr(rows, name)
-        labels = every_label[chosen]
-        Split(images[chosen], labels).write(project.splits, name)
+        Split(images[chosen], labels[chosen]).write(project.splits, name)
         print(f"{name}: {len(chosen):,} images")
-    print(f"left out beside val's runs: {len(rows.left_out):,} images")
+    print(f"in neither train nor val, next to val's runs: {len(rows.left_out):,} images")
     dataset.write_scale(project.splits, images[rows.train])
 
 

@@ -1,4 +1,4 @@
-"""build/ingested → reports/validation.json; a broken expectation stops everything after it."""
+"""build/ingested → reports/validation.json; a broken expectation stops all later stages."""
 
 from digits.core import files
 from digits.core.errors import ValidationFailed
@@ -12,9 +12,8 @@ def validate(project: Project, params: Params) -> None:
     """Check index and images; the report is written whether or not they pass."""
     index = files.read_table(project.ingested / "index.parquet")
     images = files.read_array(project.ingested / "images.npy")
-    report = expectations.validate(
-        index, images, params.validate_, pages=project.html / "data-docs"
-    )
+    pages = project.html / "data-docs"
+    report = expectations.validate(index, images, params.validate_, pages)
     files.write_json(project.validation_report, report)
     broken = [e for e in report["expectations"] if not e["success"]]
     count = len(report["expectations"])
@@ -22,8 +21,8 @@ def validate(project: Project, params: Params) -> None:
     if broken:
         lines = "\n".join(f"  {expectations.describe(e)}" for e in broken)
         raise ValidationFailed(
-            f"{len(broken)} expectations are broken; correct the data, or what is expected of it "
-            f"in params.yaml\n{lines}"
+            f"{len(broken)} expectations are broken; correct the data, or the thresholds in "
+            f"params.yaml\n{lines}"
         )
 
 

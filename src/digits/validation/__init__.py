@@ -1,1 +1,1 @@
-"""What data must be before anything is trained on it. All of Great Expectations is here."""
+"""What data must be before a model is trained on it. Great Expectations is used only here."""
