@@ -171,7 +171,7 @@ def test_a_typo_in_params_is_told_before_anything_runs(small_project: Project) -
     done = digits(small_project, "run")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "unknown key 'epoch' in section 'models.accurate'" in line
+    assert "unknown key 'epoch' in models.accurate" in line
     assert not small_project.build.exists()
 
 

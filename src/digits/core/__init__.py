@@ -1,1 +1,1 @@
-"""What everything stands on: parameters, places, files, processes, locks, errors."""
+"""What all other packages build on: parameters, paths, files, processes, locks, errors."""

@@ -1,34 +1,34 @@
 """Everything that digits raises on purpose.
 
-DigitsError               exit 2: a usage or input error, one line that says what to do
-├── ParameterError        params.yaml: an unknown key, a value out of bounds
-├── DataError             a file that is missing, damaged or not what it claims to be
-│   └── PictureError      a picture that can't be decoded or holds no ink
-├── FetchError            no source could deliver the data
-├── BusyError             somebody else holds the project's lock
-├── StageError            a command of the pipeline failed
-├── RegistryError         a version that is unknown, or whose files don't match their digest
-└── Verdict               exit 1: nothing is broken, the answer is "no"
-    └── ValidationFailed  the data breaks an expectation
+DigitsError               exit code 2: invalid usage or input
+├── ParameterError
+├── DataError
+│   └── PictureError
+├── FetchError
+├── BusyError
+├── StageError
+├── RegistryError
+└── Verdict               exit code 1: the work was done, its result is negative
+    └── ValidationFailed
 """
 
 
 class DigitsError(Exception):
-    """A failure that its user can understand and act on."""
+    """A failure that users can act on; the message is one line that says how."""
 
     exit_code = 2
 
 
 class ParameterError(DigitsError):
-    """params.yaml holds an unknown key or a value out of bounds."""
+    """params.yaml has a missing or unknown key, or a value out of bounds."""
 
 
 class DataError(DigitsError):
-    """A data file is missing, damaged or not what it claims to be."""
+    """A data file is missing, damaged or not in the expected format."""
 
 
 class PictureError(DataError):
-    """A picture can't be decoded, or holds no ink."""
+    """A picture can't be decoded or has no ink."""
 
 
 class FetchError(DigitsError):
@@ -36,7 +36,7 @@ class FetchError(DigitsError):
 
 
 class BusyError(DigitsError):
-    """Somebody else is running this project's pipeline."""
+    """Another process holds a lock of this project."""
 
 
 class StageError(DigitsError):
@@ -48,10 +48,10 @@ class RegistryError(DigitsError):
 
 
 class Verdict(DigitsError):
-    """The work was done and the answer is negative: drift, regression, invalid data."""
+    """A negative result: drift, a regression, invalid data."""
 
     exit_code = 1
 
 
 class ValidationFailed(Verdict):
-    """The data breaks an expectation; everything after it must not run."""
+    """The data violates an expectation; no later stage may run."""

@@ -1,4 +1,4 @@
-"""Reading and writing files: atomic, deterministic, bounded. Knows formats, not meanings."""
+"""Reading and writing files: atomically, deterministically, with size limits."""
 
 import hashlib
 import json
@@ -16,22 +16,18 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_CHUNK = 1 << 20
 _JSON_LIMIT = 64 << 20  # bytes; our largest report is under 1 MB
 
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, as hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place if the block succeeds, else vanishes."""
+    """A temporary path; it replaces `path` if the block succeeds, and is deleted if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -46,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place if all goes well, else vanishes."""
+    """A temporary folder; it replaces `path` if the block succeeds, and is deleted if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     temporary.chmod(0o755)
@@ -75,14 +71,14 @@ def read_json(path: Path) -> Any:
     """The document in a JSON file.
 
     Raises:
-        DataError: the file is missing, over 64 MiB or no JSON.
+        DataError: the file is missing, over 64 MiB or not JSON.
     """
     try:
         if path.stat().st_size > _JSON_LIMIT:
             raise DataError(f"{path}: larger than {_JSON_LIMIT >> 20} MiB; not read")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
-        raise DataError(f"{path}: not found; run 'dvc repro' or 'dvc pull' to make it") from exc
+        raise _missing(path) from exc
     except ValueError as exc:
         raise DataError(f"{path}: not valid JSON ({exc})") from exc
 
@@ -96,23 +92,23 @@ def write_array(path: Path, array: "np.ndarray") -> None:
 
 
 def read_array(path: Path) -> "np.ndarray":
-    """The array in an .npy file, memory-mapped, read-only; pickles are refused.
+    """The array in an .npy file, memory-mapped and read-only; pickles are refused.
 
     Raises:
-        DataError: the file is missing or no .npy file.
+        DataError: the file is missing or not an .npy file.
     """
     import numpy as np
 
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as exc:
-        raise DataError(f"{path}: not found; run 'dvc repro' or 'dvc pull' to make it") from exc
+        raise _missing(path) from exc
     except (ValueError, EOFError, OSError) as exc:
         raise DataError(f"{path}: not a NumPy array file ({exc})") from exc
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table as Parquet (same table, same bytes) or, by its suffix, as CSV or TSV."""
+    """Write a table as Parquet, CSV or TSV, depending on the suffix; same table, same bytes."""
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
@@ -132,6 +128,10 @@ def read_table(path: Path) -> "pd.DataFrame":
     try:
         return pd.read_parquet(path)
     except FileNotFoundError as exc:
-        raise DataError(f"{path}: not found; run 'dvc repro' or 'dvc pull' to make it") from exc
+        raise _missing(path) from exc
     except (OSError, ValueError) as exc:
         raise DataError(f"{path}: not a Parquet table ({exc})") from exc
+
+
+def _missing(path: Path) -> DataError:
+    return DataError(f"{path}: not found; run 'dvc repro' or 'dvc pull' to create it")

@@ -1,15 +1,18 @@
-"""params.yaml, typed. One frozen section a stage; no default repeats the file.
+"""params.yaml, typed and bounded: one frozen section for each stage.
 
-Only the file has the values: a section that is missing, a key that is unknown and a value out of
-bounds are errors that name it.
+A new parameter needs a field here and a value in params.yaml. There are no defaults: a missing
+key, an unknown key and a value out of bounds are errors that name the key.
 """
 
+import difflib
+import reprlib
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from digits.core.errors import ParameterError
 
@@ -32,46 +35,46 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Section(BaseModel):
-    """What all sections share: frozen, and no key that is not declared."""
+    """Base of all sections: frozen, unknown keys forbidden."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Fetch(Section):
-    """What the raw data must be; small projects with other digits write their own sums."""
+    """Checksums of the raw data; projects with other digits write their own."""
 
-    sha256: dict[FileName, Sha256]  # file in data/mnist → its checksum
+    sha256: dict[FileName, Sha256]  # by name of the file in data/mnist
 
 
 class Ingest(Section):
     """Raw files → arrays and an index."""
 
-    ink_level: Annotated[int, Field(ge=1, le=255)]  # pixels from here on count as ink
+    ink_level: Annotated[int, Field(ge=1, le=255)]  # pixels at or above it count as ink
 
 
 class Validate(Section):
-    """What the data must be before anything is learned from it."""
+    """What the data must look like before a network is trained on it."""
 
     train_count: Size
     test_count: Size
     min_class_share: Share
     max_class_share: Share
-    max_mean_intensity: Share  # white on black: a page full of ink is inverted
+    max_mean_intensity: Share  # 0–1; higher means inverted, as ink is white
     max_duplicate_share: Share
 
 
 class Preprocess(Section):
-    """Training data → train and val; the test set stays apart."""
+    """Training data → train and validation sets; the test set is left alone."""
 
     val_count: Size
-    val_runs: Size  # of neighbouring images
-    val_guard: Count  # images to each side of a run that are neither train nor val
+    val_runs: Size  # number of runs of neighbouring images that make up the validation set
+    val_guard: Count  # images on each side of a run that are used in neither set
     seed: Seed
-    train_batches: tuple[str, ...]  # labelled handwriting to learn from, besides MNIST
+    train_batches: tuple[str, ...]  # batches of labelled handwriting to train on, besides MNIST
 
 
 class Train(Section):
-    """Which of `models` is trained, and from which random start."""
+    """Which of `models` to train, and the random seed."""
 
     model: str
     seed: Seed
@@ -79,109 +82,113 @@ class Train(Section):
 
 
 class Augmentation(Section):
-    """Random distortion of training images; affine values are the largest deviation."""
+    """Random distortion of training images; affine parameters are maximum deviations."""
 
     rotation: Degrees
     scale: Resize
     shear: Share  # tangent of the slant
     shift: Pixels
     elastic: Bend
-    filtered: Share  # of the images, seen through a random filter
-    noise: Share  # Gaussian, in half the images: largest standard deviation, as a share of white
+    filtered: Share  # of images that are passed through a random filter
+    noise: Share  # Gaussian, in half of the images: maximum standard deviation, white is 1
 
 
 class Pretrained(Section):
-    """Weights to start from; used only if they are the pinned ones."""
+    """Initial weights; refused if their SHA-256 differs."""
 
     path: str
     sha256: Sha256
 
 
 class Recipe(Section):
-    """A network and how it learns: one entry of `models`."""
+    """A network and how to train it: one entry of `models`."""
 
     network: str
     widths: Widths
-    dropout: Portion  # before the last layer
+    dropout: Portion  # rate before the last layer
     members: Annotated[int, Field(ge=1, le=50)]  # networks whose probabilities are averaged
-    views: Literal[1, 5]  # 5: each image is also read shifted by a pixel to each side
+    views: Literal[1, 5]  # 5: average over the image and its shifts by a pixel in each direction
     pretrained: Pretrained | None
     optimizer: Literal["adam", "muon"]
     epochs: Size
     batch_size: BatchSize
     learning_rate: Rate  # peak
-    momentum: Annotated[float, Field(gt=0, lt=1)]  # Muon's; Adam keeps its own
+    momentum: Annotated[float, Field(gt=0, lt=1)]  # of Muon; Adam uses its own
     schedule: Literal["cosine", "constant"]
-    warmup: Share  # share of all steps in which the learning rate rises
+    warmup: Share  # share of all steps during which the learning rate rises
     weight_decay: Share
     label_smoothing: Portion
-    label_noise: Portion  # share of the labels that is taken to be wrong
-    skip_easy: Annotated[float, Field(ge=0, le=0.9)]  # share of all images, of the easy ones
-    averaging: Portion  # momentum of the weights' moving average
-    patience: Size  # epochs without a better validation loss before stopping
+    label_noise: Portion  # assumed share of wrong labels
+    skip_easy: Annotated[
+        float, Field(ge=0, le=0.9)
+    ]  # share of the images to skip in each epoch, easiest first
+    averaging: Portion  # momentum of the weights' moving average; 0: none
+    patience: Size  # epochs without a lower validation loss before early stopping
     augmentation: Augmentation
 
 
 class Evaluate(Section):
-    """Figures on the test set."""
+    """Metrics on the test set."""
 
     confidence_level: Annotated[float, Field(gt=0.5, lt=1)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
-    gallery: Count  # mistakes to show
-    doubted_labels: tuple[Count, ...]  # rows of the test set, from 0
+    gallery: Count  # number of mistakes to show
+    doubted_labels: tuple[Count, ...]  # rows of the test set whose labels are doubtful, from 0
     corruption_seed: Seed
 
 
 class Drift(Section):
-    """When a batch of handwriting counts as different from what was trained on."""
+    """When a batch of handwriting counts as drifted from the training data."""
 
-    reference_count: Size  # validation images in the reference window
-    alpha: Annotated[float, Field(gt=0, lt=0.5)]  # chance of a false alarm per batch
-    min_distance: Share  # a difference smaller than this is no drift, however certain
-    min_count: Size  # images below which no verdict is given
+    reference_count: Size  # number of validation images in the reference window
+    alpha: Annotated[float, Field(gt=0, lt=0.5)]  # probability of a false alarm per batch
+    min_distance: Share  # smaller differences are not drift, however significant
+    min_count: Size  # fewer images get no verdict
     seed: Seed
 
 
 class Compare(Section):
-    """By how much a metric may fall before `digits compare` calls it a regression."""
+    """How far a metric may fall before `digits compare` reports a regression."""
 
     tolerance: dict[str, Annotated[float, Field(ge=0)]]
 
 
-def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
     if ends[0] > ends[1]:
-        raise PydanticCustomError("falling", "expected [from, to], from not above to")
+        raise PydanticCustomError("descending", "expected [from, to] with from <= to")
     return ends
 
 
-_Rising = AfterValidator(_rising)
+_Ascending = AfterValidator(_ascending)
 
 
 class Space(Section):
-    """Where a search looks: a list of choices, or [from, to]; equal ends leave a value alone."""
+    """The search space: lists of choices, or [from, to]; equal bounds fix a value."""
 
     widths: Annotated[tuple[Widths, ...], Field(min_length=1)]
     batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1)]
-    learning_rate: Annotated[tuple[Rate, Rate], _Rising]
-    weight_decay: Annotated[tuple[Rate, Rate], _Rising]
-    dropout: Annotated[tuple[Portion, Portion], _Rising]
-    label_smoothing: Annotated[tuple[Portion, Portion], _Rising]
-    rotation: Annotated[tuple[Degrees, Degrees], _Rising]
-    scale: Annotated[tuple[Resize, Resize], _Rising]
-    shear: Annotated[tuple[Share, Share], _Rising]
-    shift: Annotated[tuple[Pixels, Pixels], _Rising]
-    elastic: Annotated[tuple[Bend, Bend], _Rising]
+    learning_rate: Annotated[tuple[Rate, Rate], _Ascending]
+    weight_decay: Annotated[tuple[Rate, Rate], _Ascending]
+    dropout: Annotated[tuple[Portion, Portion], _Ascending]
+    label_smoothing: Annotated[tuple[Portion, Portion], _Ascending]
+    rotation: Annotated[tuple[Degrees, Degrees], _Ascending]
+    scale: Annotated[tuple[Resize, Resize], _Ascending]
+    shear: Annotated[tuple[Share, Share], _Ascending]
+    shift: Annotated[tuple[Pixels, Pixels], _Ascending]
+    elastic: Annotated[tuple[Bend, Bend], _Ascending]
 
 
 class Search(Section):
-    """How long and where `digits search` looks for a better recipe."""
+    """Budget and space in which `digits search` looks for a better recipe."""
 
     trials: Size
     minutes: Annotated[float, Field(gt=0)]
     epochs: Size  # of each trial
-    train_count: Annotated[int, Field(ge=10)]  # images that each trial learns from
+    train_count: Annotated[int, Field(ge=10)]  # training images of each trial
     seed: Seed
-    startup_trials: Size  # before the sampler learns from trials and the pruner stops any
+    startup_trials: (
+        Size  # random trials before the sampler uses results and the pruner stops trials
+    )
     space: Space
 
 
@@ -202,16 +209,18 @@ class Params(Section):
     @model_validator(mode="after")
     def _knows_its_model(self) -> Self:
         if self.train.model not in self.models:
+            closest = _closest(self.train.model, list(self.models))
+            advice = f"did you mean '{closest}'?" if closest else _expected(self.models)
             raise PydanticCustomError(
                 "unknown_model",
-                "'train.model' is {model}; known: {known}",
-                {"model": repr(self.train.model), "known": ", ".join(self.models)},
+                "'train.model' is {model}, which is not in 'models'; {advice}",
+                {"model": repr(self.train.model), "advice": advice},
             )
         return self
 
     @property
     def recipe(self) -> Recipe:
-        """The network that the train stage trains."""
+        """The recipe that the train stage uses."""
         return self.models[self.train.model]
 
 
@@ -230,8 +239,8 @@ def load(path: Path) -> Params:
     """The parameters in a params.yaml.
 
     Raises:
-        ParameterError: the file is missing or no YAML, or lacks a key, has one too many or one
-            with a value out of bounds; the message names all of them on one line.
+        ParameterError: the file is missing or not YAML, a key is missing or unknown, or a value is
+            out of bounds; the message lists all errors on one line.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -242,37 +251,70 @@ def load(path: Path) -> Params:
     try:
         return Params.model_validate(document)
     except ValidationError as exc:
-        raise ParameterError(f"{path.name}: {'; '.join(map(_describe, exc.errors()))}") from exc
+        raise ParameterError(f"{path.name}: {_describe(exc.errors())}") from exc
 
 
-def _describe(error: Any) -> str:
+def _describe(errors: list[ErrorDetails]) -> str:
+    """All errors on one line; an error that models inherit through YAML anchors appears once."""
+    suggestions = {
+        error["loc"]: _closest(str(error["loc"][-1]), _known_keys(error["loc"][:-1]))
+        for error in errors
+        if error["type"] == "extra_forbidden"
+    }
+    misspelled = {(*loc[:-1], suggestion) for loc, suggestion in suggestions.items()}
+    groups: dict[Hashable, list[ErrorDetails]] = {}
+    for error in errors:
+        if error["type"] != "missing" or error["loc"] not in misspelled:
+            groups.setdefault(_identity(error), []).append(error)
+    return "; ".join(
+        _message(group[0], len(group) - 1, suggestions.get(group[0]["loc"]))
+        for group in groups.values()
+    )
+
+
+def _identity(error: ErrorDetails) -> Hashable:
+    """Equal for errors that a model may have inherited from another one."""
     location = error["loc"]
-    where = ".".join(map(str, location)) or "the file"
+    if location[:1] == ("models",) and len(location) > 2:
+        location = ("models", *location[2:])
+    value = error["input"] if error["type"] not in ("missing", "extra_forbidden") else None
+    return error["type"], location, repr(value)
+
+
+def _message(error: ErrorDetails, repetitions: int, suggestion: str | None) -> str:
+    where = ".".join(map(str, error["loc"])) or "the file"
+    also = {0: "", 1: " (and 1 model that inherits or repeats it)"}.get(
+        repetitions, f" (and {repetitions} models that inherit or repeat it)"
+    )
     if error["type"] == "extra_forbidden":
-        *section, key = map(str, location)
-        return f"unknown key '{key}' in {_section(section)}; it has {_known(section)}"
+        *section, key = error["loc"]
+        names = f"did you mean '{suggestion}'?" if suggestion else _expected(_known_keys(section))
+        return f"unknown key '{key}' in {'.'.join(map(str, section)) or 'the file'}{also}; {names}"
     if error["type"] == "missing":
-        return f"'{where}' is missing"
+        return f"'{where}' is missing{also}"
     if error["type"] == "unknown_model":
         return str(error["msg"])
-    return f"'{where}' is {error['input']!r}: {str(error['msg']).lower()}"
+    return f"'{where}' is {reprlib.repr(error['input'])}{also}: {error['msg'].lower()}"
 
 
-def _section(names: list[str]) -> str:
-    return f"section '{'.'.join(names)}'" if names else "the file"
+def _expected(names: Iterable[str]) -> str:
+    return f"expected {', '.join(names)}"
 
 
-def _known(names: list[str]) -> str:
-    model: type[BaseModel] = Params
-    for name in names:
-        field = next((f for key, f in model.model_fields.items() if name in (key, f.alias)), None)
-        if field is None:
-            continue  # the name of a model, as `models` maps names to recipes
-        found = next(filter(_is_section, (field.annotation, *get_args(field.annotation))), None)
-        if found is None:
-            break
-        model = found
-    return ", ".join(field.alias or key for key, field in model.model_fields.items())
+def _closest(name: str, names: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, names, n=1)), None)
+
+
+def _known_keys(location: Iterable[int | str]) -> list[str]:
+    """The keys that the section at `location` may have."""
+    section: type[BaseModel] = Params
+    for name in location:
+        for key, field in section.model_fields.items():
+            if name in (key, field.alias):
+                types = (field.annotation, *get_args(field.annotation))
+                section = next(type_ for type_ in types if _is_section(type_))
+                break
+    return [field.alias or key for key, field in section.model_fields.items()]
 
 
 def _is_section(annotation: Any) -> bool:

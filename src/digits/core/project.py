@@ -1,4 +1,4 @@
-"""Where everything of a project lives. dvc.yaml names the same places for DVC."""
+"""Where everything of a project is. dvc.yaml repeats the paths that DVC tracks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,18 +6,73 @@ from pathlib import Path
 from digits.core.errors import DigitsError
 
 
+class _Below:
+    """An attribute of a project: a path below its root folder."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, project: "Project", _: type["Project"]) -> Path:
+        return project.root / self._path
+
+
 @dataclass(frozen=True)
 class Project:
-    """A checkout that holds dvc.yaml, and the places in it."""
+    """A checkout: the folder with dvc.yaml and params.yaml, and the paths in it."""
 
     root: Path
 
+    # edited by people
+    params = _Below("params.yaml")
+
+    # raw data, tracked by data.dvc; stages only read it
+    data = _Below("data")
+    data_pointer = _Below("data.dvc")
+    mnist = _Below("data/mnist")
+    handwriting = _Below("data/handwriting")
+
+    # written by stages, stored in DVC's cache
+    build = _Below("build")
+    ingested = _Below("build/ingested")
+    splits = _Below("build/splits")
+    evaluated = _Below("build/evaluated")
+    reference = _Below("build/reference")
+    models = _Below("models")
+
+    # results, reviewed by people and tracked by git
+    reports = _Below("reports")
+    validation_report = _Below("reports/validation.json")
+    model_card = _Below("reports/model.json")
+    training_curves = _Below("reports/training")
+    metrics = _Below("reports/metrics.json")
+    mistakes = _Below("reports/mistakes.csv")
+    plots = _Below("reports/plots")
+    benchmarks = _Below("reports/benchmarks.json")
+    drift_report = _Below("reports/drift.json")
+    notebook = _Below("reports/digits.ipynb")
+    zoo_report = _Below("reports/zoo.json")
+    zoo_page = _Below("reports/zoo.md")
+    zoo_plots = _Below("reports/zoo")
+    search_report = _Below("reports/search.json")
+
+    # pages made from the results or with dates in them; never the output of a stage
+    html = _Below("build/html")
+    index_page = _Below("reports/index.html")
+
+    # state of this machine
+    state = _Below("build/state")
+    checkpoints = _Below("build/state/training")
+    search = _Below("build/state/search")
+    quarantine = _Below("build/quarantine")
+    registry_cache = _Below("build/registry")
+    zoo = _Below("build/zoo")
+
     @classmethod
     def find(cls, start: Path | None = None) -> "Project":
-        """The project that holds `start` (default: the working directory).
+        """The project that contains `start` (default: the working directory).
 
         Raises:
-            DigitsError: neither that folder nor one above it holds a dvc.yaml and a params.yaml.
+            DigitsError: neither that folder nor one above it has a dvc.yaml and a params.yaml.
         """
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):
@@ -27,146 +82,8 @@ class Project:
             f"{here}: no dvc.yaml and params.yaml here or above; run this inside the project"
         )
 
-    # what people write
-    @property
-    def params(self) -> Path:
-        return self.root / "params.yaml"
-
-    # raw data, tracked by data.dvc: no stage writes here
-    @property
-    def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def data_pointer(self) -> Path:
-        return self.root / "data.dvc"
-
-    @property
-    def mnist(self) -> Path:
-        return self.data / "mnist"
-
-    @property
-    def handwriting(self) -> Path:
-        return self.data / "handwriting"
-
-    # what stages make, kept by DVC's cache
-    @property
-    def build(self) -> Path:
-        return self.root / "build"
-
-    @property
-    def ingested(self) -> Path:
-        return self.build / "ingested"
-
-    @property
-    def splits(self) -> Path:
-        return self.build / "splits"
-
-    @property
-    def evaluated(self) -> Path:
-        return self.build / "evaluated"
-
-    @property
-    def reference(self) -> Path:
-        return self.build / "reference"
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
-
-    # what people review, kept by git
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports"
-
-    @property
-    def validation_report(self) -> Path:
-        return self.reports / "validation.json"
-
-    @property
-    def model_card(self) -> Path:
-        return self.reports / "model.json"
-
-    @property
-    def training_curves(self) -> Path:
-        return self.reports / "training"
-
-    @property
-    def metrics(self) -> Path:
-        return self.reports / "metrics.json"
-
-    @property
-    def mistakes(self) -> Path:
-        return self.reports / "mistakes.csv"
-
-    @property
-    def plots(self) -> Path:
-        return self.reports / "plots"
-
-    @property
-    def benchmarks(self) -> Path:
-        return self.reports / "benchmarks.json"
-
-    @property
-    def drift_report(self) -> Path:
-        return self.reports / "drift.json"
-
-    @property
-    def notebook(self) -> Path:
-        return self.reports / "digits.ipynb"
-
-    @property
-    def zoo_report(self) -> Path:
-        return self.reports / "zoo.json"
-
-    @property
-    def zoo_page(self) -> Path:
-        return self.reports / "zoo.md"
-
-    @property
-    def zoo_plots(self) -> Path:
-        return self.reports / "zoo"
-
-    @property
-    def search_report(self) -> Path:
-        return self.reports / "search.json"
-
-    # what people look at: holds dates, or is made from the above; never a stage's output
-    @property
-    def html(self) -> Path:
-        return self.build / "html"
-
-    @property
-    def index_page(self) -> Path:
-        return self.reports / "index.html"
-
-    # this machine's own affairs
-    @property
-    def state(self) -> Path:
-        return self.build / "state"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.state / "training"
-
-    @property
-    def search(self) -> Path:
-        return self.state / "search"
-
-    @property
-    def quarantine(self) -> Path:
-        return self.build / "quarantine"
-
-    @property
-    def registry_cache(self) -> Path:
-        return self.build / "registry"
-
-    @property
-    def zoo(self) -> Path:
-        return self.build / "zoo"
-
     def relative(self, path: Path) -> str:
-        """`path` as people know it: relative to the project where it lies inside."""
+        """`path` relative to the project, or as it is if it lies outside."""
         try:
             return path.resolve().relative_to(self.root).as_posix()
         except ValueError:

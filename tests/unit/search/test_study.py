@@ -334,13 +334,17 @@ def test_missing_splits_are_named(project: Project, capsys: pytest.CaptureFixtur
     path = project.splits / "val-labels.npy"
     path.unlink()
     told = fails(project, capsys)
-    assert told == f"digits: {path}: not found; run 'dvc repro' or 'dvc pull' to make it"
+    assert told == f"digits: {path}: not found; run 'dvc repro' or 'dvc pull' to create it"
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("shift: [0, 3]", "shifts: [0, 3]", "unknown key 'shifts' in section 'search.space'"),
+        (
+            "shift: [0, 3]",
+            "shifts: [0, 3]",
+            "unknown key 'shifts' in search.space; did you mean 'shift'?",
+        ),
         ("shift: [0, 3]", "shift: [3, 0]", "'search.space.shift' is [3, 0]: expected [from, to]"),
         ("shift: [0, 3]", "shift: [0, 99]", "'search.space.shift.1' is 99"),
         (
