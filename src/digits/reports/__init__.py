@@ -1,1 +1,1 @@
-"""What people read: the report page, the results in the README, the notebook."""
+"""Reports for people: the HTML page, the README's results table, the notebook."""

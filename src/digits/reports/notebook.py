@@ -1,6 +1,6 @@
-"""Executing a notebook in place, so that its file depends on what its cells show and nothing else.
+"""Execute reports/digits.ipynb in place; equal results give an equal file.
 
-What the cells of reports/digits.ipynb call is in tour.
+The functions that its cells call are in notebook_cells.
 """
 
 import asyncio
@@ -16,47 +16,43 @@ from digits.core import files, processes
 from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
 
-_TIMEOUT = 600  # s for a cell
-_FORMAT = 4  # of notebook files
+_TIMEOUT = 600  # seconds per cell
+_FORMAT = 4  # nbformat's major version
 _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def execute(project: Project, say: Callable[[str], None] = print) -> int:
+def execute(project: Project, report: Callable[[str], None] = print) -> int:
     """Execute reports/digits.ipynb with this environment's Python, in the project's folder.
 
-    If a cell fails, the file stays as it was.
+    If a cell fails, the file is not changed.
 
     Args:
-        say: called with one line a cell.
+        report: called with one line before each cell.
 
     Returns:
-        How many cells were executed.
+        The number of code cells.
 
     Raises:
-        DataError: the notebook is missing or none, or a result that it shows is missing.
-        DigitsError: a cell failed; the message names it and ends with its error's last line.
+        DataError: the notebook or a result that it needs is missing, or the file is not a notebook.
+        DigitsError: a cell failed; the message names the cell and its error.
     """
+    import nbformat
+
     _check_results(project)
     notebook = _read(project)
-    name = project.relative(project.notebook)
     with tempfile.TemporaryDirectory() as home:
-        _run(notebook, project.root, Path(home), name, say)
+        _run(notebook, project, Path(home), report)
     clean(notebook)
-    files.write_text(project.notebook, _text(notebook))
-    return sum(cell.cell_type == "code" for cell in notebook.cells)
+    files.write_text(project.notebook, nbformat.writes(notebook).rstrip("\n") + "\n")
+    return len(_code_cells(notebook))
 
 
 def clean(notebook: Any) -> None:
-    """Take out what differs from one execution to the next without meaning anything."""
+    """Remove what varies between executions: timings, versions and libraries' stderr."""
     notebook.metadata = {"kernelspec": _KERNEL, "language_info": {"name": "python"}}
-    for cell in notebook.cells:
+    for cell in _code_cells(notebook):
         cell.metadata.pop("execution", None)
-        if cell.cell_type == "code":
-            cell.outputs = [
-                output
-                for output in cell.outputs
-                if output.get("name") != "stderr"  # what libraries say is no result
-            ]
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
 
 
 def _check_results(project: Project) -> None:
@@ -74,85 +70,80 @@ def _check_results(project: Project) -> None:
 def _read(project: Project) -> Any:
     import nbformat
 
-    path = project.notebook
-    if not path.is_file():
-        name = project.relative(path)
-        raise DataError(f"{name}: not found; 'git checkout {name}' brings it back")
-    document = files.read_json(path)
+    name = project.relative(project.notebook)
+    if not project.notebook.is_file():
+        raise DataError(f"{name}: not found; restore it with 'git checkout {name}'")
+    document = files.read_json(project.notebook)
     if not isinstance(document, dict) or document.get("nbformat") != _FORMAT:
-        raise DataError(f"{path}: no notebook of format {_FORMAT}")
+        raise DataError(f"{name}: not a notebook of format {_FORMAT}")
     try:
         nbformat.validate(document)
     except nbformat.ValidationError as exc:
-        raise DataError(f"{path}: no notebook ({str(exc).splitlines()[0]})") from exc
+        raise DataError(f"{name}: not a valid notebook ({str(exc).splitlines()[0]})") from exc
     return nbformat.reads(json.dumps(document), as_version=_FORMAT)
 
 
-def _run(notebook: Any, root: Path, home: Path, name: str, say: Callable[[str], None]) -> None:
-    """Execute all cells in a kernel that reads nobody's settings.
+def _run(notebook: Any, project: Project, home: Path, report: Callable[[str], None]) -> None:
+    """Execute all cells in a kernel that ignores the user's settings.
 
     Raises:
-        DigitsError: a cell failed, took too long, or ended the kernel.
+        DigitsError: a cell failed, timed out or ended the kernel.
     """
     import nbclient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    begun: list[Any] = []
+    name = project.relative(project.notebook)
+    total = len(_code_cells(notebook))
+    started: list[str] = []
 
-    def begin(cell: Any, **_: Any) -> None:
+    def start(cell: Any, **_: Any) -> None:
         if cell.cell_type == "code":
-            begun.append(cell)
-            say(f"cell {len(begun)} of {len(code)}: {_last_line(cell.source)}")
+            started.append(_last_line(cell.source))
+            report(f"cell {len(started)} of {total}: {started[-1]}")
+
+    def failure(reason: str) -> DigitsError:
+        return DigitsError(
+            f"{name}: cell {len(started)} ({started[-1]}) failed, the file is unchanged: {reason}"
+        )
 
     client = nbclient.NotebookClient(
         notebook,
         timeout=_TIMEOUT,
         kernel_name=_KERNEL["name"],
-        resources={"metadata": {"path": str(root)}},
+        resources={"metadata": {"path": str(project.root)}},
         record_timing=False,
         coalesce_streams=True,
-        on_notebook_start=_leave_signals_alone,
-        on_cell_start=begin,
+        on_notebook_start=_restore_signal_handling,
+        on_cell_start=start,
     )
     kernel = client.create_kernel_manager()
-    kernel.kernel_spec_manager.kernel_dirs = []  # this Python's own, whatever else is installed
+    kernel.kernel_spec_manager.kernel_dirs = []  # only the kernel of this Python
     kernel.connection_file = str(home / "kernel.json")
-    kernel.transport, kernel.ip = "ipc", str(home / "kernel")  # files of ours instead of ports
-    environment = (
-        os.environ | processes.QUIET_TOOLS_ENV | {"IPYTHONDIR": str(home), "PYTHONHASHSEED": "0"}
-    )
+    kernel.transport, kernel.ip = "ipc", str(home / "kernel")  # private sockets instead of ports
+    environment = os.environ | processes.QUIET_TOOLS_ENV
+    environment |= {"IPYTHONDIR": str(home), "PYTHONHASHSEED": "0"}
     try:
         client.execute(env=environment)
     except CellExecutionError as exc:
-        raise _failure(name, begun, f"{exc.ename}: {_last_line(exc.evalue)}") from exc
+        raise failure(f"{exc.ename}: {_last_line(exc.evalue)}") from exc
     except CellTimeoutError as exc:
-        raise _failure(name, begun, f"took more than {_TIMEOUT} s") from exc
+        raise failure(f"it took more than {_TIMEOUT} s") from exc
     except DeadKernelError as exc:
-        raise _failure(name, begun, "its Python ended") from exc
+        raise failure("its Python process ended") from exc
     except RuntimeError as exc:  # the kernel didn't start
         raise DigitsError(f"{name}: not executed: {_last_line(str(exc))}") from exc
 
 
-def _leave_signals_alone(notebook: Any) -> None:
-    """Let Ctrl-C raise KeyboardInterrupt: nbclient would end the kernel and stumble over that."""
+def _restore_signal_handling(notebook: Any) -> None:
+    """Let Ctrl-C raise KeyboardInterrupt; nbclient's own handler ends the kernel and then fails."""
     loop = asyncio.get_running_loop()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(one)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
 
 
-def _failure(name: str, begun: list[Any], why: str) -> DigitsError:
-    """An error that names the cell which was begun last."""
-    cell = f"cell {len(begun)} ({_last_line(begun[-1].source)})"
-    return DigitsError(f"{name}: {cell} failed, the file is left as it was: {why}")
+def _code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
-
-
-def _text(notebook: Any) -> str:
-    import nbformat
-
-    return nbformat.writes(notebook).rstrip("\n") + "\n"
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

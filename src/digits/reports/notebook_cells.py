@@ -1,7 +1,7 @@
-"""What reports/digits.ipynb shows: a project's data and results as tables, pictures and remarks.
+"""The cells of reports/digits.ipynb: data and results as tables, images and remarks.
 
-Each function is one cell of the notebook, which has no logic of its own. A report that is missing
-and isn't needed by the rest leaves a remark that says how to make it.
+Each cell of the notebook calls one of these functions. For a missing optional report it shows the
+command that creates it.
 """
 
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ from digits.plots import results as result_plots
 from digits.training.curves import read as read_curves
 from digits.zoo import report
 
-_MISTAKES = 24  # pictures
-_CONFUSIONS = 8  # rows
+_MISTAKES = 24  # images shown
+_CONFUSIONS = 8  # rows shown
 _RECIPE = ("network", "widths", "members", "views", "optimizer", "epochs", "dropout")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A PNG file's bytes, which a notebook shows."""
+class Image:
+    """A PNG image for a notebook."""
 
     png: bytes
 
     def __repr__(self) -> str:
-        return "picture"
+        return "image"
 
     def _repr_png_(self) -> bytes:
         return self.png
@@ -44,7 +44,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Remark:
-    """A line of text that a notebook shows."""
+    """A line of text for a notebook."""
 
     text: str
 
@@ -56,32 +56,31 @@ class Remark:
 
 
 def samples(project: Project) -> pd.DataFrame:
-    """How many images of each digit a split has, and of all."""
+    """Number of images per digit and split, with totals."""
     table = pd.DataFrame(_counts(project))
     table.index.name = "digit"
     total = table.sum().to_frame("all").T
     return pd.concat([table, total]).rename_axis("digit")
 
 
-def balance(project: Project) -> Picture:
+def balance(project: Project) -> Image:
     """Each digit's share of each split."""
-    return Picture(
-        dataset_plots.balance({name: n.tolist() for name, n in _counts(project).items()})
-    )
+    counts = {split: n.tolist() for split, n in _counts(project).items()}
+    return Image(dataset_plots.balance(counts))
 
 
-def mean_images(project: Project) -> Picture:
-    """The mean training image of each digit, and where its images differ."""
+def mean_images(project: Project) -> Image:
+    """Mean and standard deviation of the training images of each digit."""
     data = Split.read(project.splits, "train")
-    return Picture(dataset_plots.mean_digits(data.images, data.labels))
+    return Image(dataset_plots.mean_digits(data.images, data.labels))
 
 
 def architectures(project: Project) -> pd.DataFrame:
-    """The models of params.yaml: network, parameters, and how they learn."""
+    """The models of params.yaml: network, number of parameters and training settings."""
     scale = dataset.read_scale(project.splits)
     recipes = params.load(project.params).models
     rows = {
-        name: {key: _plain(getattr(recipe, key)) for key in _RECIPE}
+        name: {key: _text(getattr(recipe, key)) for key in _RECIPE}
         | {"parameters": f"{networks.parameters(recipe, *scale):,}"}
         for name, recipe in recipes.items()
     }
@@ -89,8 +88,8 @@ def architectures(project: Project) -> pd.DataFrame:
 
 
 def layers(project: Project) -> pd.DataFrame:
-    """The layers of the default model's network, one member's if it is an ensemble."""
-    keras.backend.clear_session()  # layers are numbered from the start
+    """The layers of the selected model; of one member if it is an ensemble."""
+    keras.backend.clear_session()  # restart the numbering of layers
     network = networks.build(
         params.load(project.params).recipe, *dataset.read_scale(project.splits)
     )
@@ -105,52 +104,48 @@ def layers(project: Project) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
 
-def curves(project: Project) -> Picture:
-    """Loss and accuracy of the default model after each epoch of its training."""
+def curves(project: Project) -> Image:
+    """Loss and accuracy of the selected model per epoch."""
     history = read_curves(project.training_curves)
-    return Picture(result_plots.curves(history, files.read_json(project.model_card)["best_epoch"]))
+    return Image(result_plots.curves(history, files.read_json(project.model_card)["best_epoch"]))
 
 
 def results(project: Project) -> pd.DataFrame:
-    """What the default model scores on the test set, with intervals."""
+    """Test-set metrics of the selected model with confidence intervals."""
     test = files.read_json(project.metrics)["test"]
     rows = {
-        name: {
-            "test set": percent(test[name]),
-            "interval": interval(test, name) or "–",
-        }
+        name: {"test set": percent(test[name]), "interval": interval(test, name) or "–"}
         for name in ("accuracy", "precision", "recall", "f1")
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def confusions(project: Project) -> pd.DataFrame:
-    """The digits that are taken for others most often."""
+    """The most frequent confusions."""
     wrong = pd.read_csv(project.mistakes)
-    counts = wrong.groupby(["label", "prediction"]).size().rename("times").reset_index()
-    counts = counts.sort_values(["times", "label", "prediction"], ascending=[False, True, True])
-    counts.columns = pd.Index(["written", "read as", "times"])
-    return counts.head(_CONFUSIONS).reset_index(drop=True)
+    counts = wrong.groupby(["label", "prediction"]).size().reset_index()
+    counts.columns = pd.Index(["true digit", "predicted digit", "images"])
+    return counts.nlargest(_CONFUSIONS, "images").reset_index(drop=True)
 
 
-def mistakes(project: Project) -> Picture:
-    """The images that are misread, the most confident mistakes first."""
+def mistakes(project: Project) -> Image:
+    """The misread images, most confident first."""
     wrong = pd.read_csv(project.mistakes)
     images = Split.read(project.splits, "test").images
     if len(wrong) and wrong["index"].max() >= len(images):
         raise DataError(
-            f"{project.relative(project.mistakes)}: names image {wrong['index'].max()}, the test "
-            f"set has {len(images)}; run 'dvc repro' first"
+            f"{project.relative(project.mistakes)}: lists image {wrong['index'].max()}, but the "
+            f"test set has {len(images)}; run 'dvc repro' first"
         )
-    return Picture(
+    return Image(
         result_plots.mistakes(
             images[wrong["index"].to_numpy(int)], wrong.to_dict("records"), _MISTAKES
         )
     )
 
 
-def robustness(project: Project) -> Picture | Remark:
-    """What share of the test set is misread under each of MNIST-C's corruptions."""
+def robustness(project: Project) -> Image | Remark:
+    """Error rate on the test set under each of MNIST-C's corruptions."""
     metrics = files.read_json(project.metrics)
     errors = {
         name.removesuffix("_error"): error
@@ -158,31 +153,31 @@ def robustness(project: Project) -> Picture | Remark:
         if name != "mean_error"
     }
     if not errors:
-        return Remark("No figures on corrupted images: run 'dvc repro' first.")
-    return Picture(result_plots.robustness(errors, 1 - metrics["test"]["accuracy"]))
+        return Remark("No results on corrupted images: run 'dvc repro' first.")
+    return Image(result_plots.robustness(errors, 1 - metrics["test"]["accuracy"]))
 
 
 def comparison(project: Project) -> pd.DataFrame | Remark:
-    """All models side by side, the best mean validation accuracy first."""
+    """All models, sorted by mean validation accuracy."""
     if not project.zoo_report.is_file():
-        return Remark("The models haven't been compared: run 'digits zoo' first.")
+        return Remark("No model comparison: run 'digits zoo' first.")
     return report.table(files.read_json(project.zoo_report)).set_index("model")
 
 
-def accuracy_and_time(project: Project) -> Picture | Remark:
-    """Validation accuracy of all models against their training time."""
-    return _drawn(project.zoo_plots / "accuracy.png")
+def accuracy_and_time(project: Project) -> Image | Remark:
+    """Validation accuracy of all models against training time."""
+    return _existing_plot(project.zoo_plots / "accuracy.png")
 
 
-def accuracy_and_speed(project: Project) -> Picture | Remark:
-    """Validation accuracy of all models against the images that they read in a second."""
-    return _drawn(project.zoo_plots / "speed.png")
+def accuracy_and_speed(project: Project) -> Image | Remark:
+    """Validation accuracy of all models against throughput."""
+    return _existing_plot(project.zoo_plots / "speed.png")
 
 
-def _drawn(path: Path) -> Picture | Remark:
+def _existing_plot(path: Path) -> Image | Remark:
     if not path.is_file():
-        return Remark("Not drawn yet: run 'digits zoo' first.")
-    return Picture(path.read_bytes())
+        return Remark("No plot: run 'digits zoo' first.")
+    return Image(path.read_bytes())
 
 
 def _counts(project: Project) -> dict[str, np.ndarray]:
@@ -192,5 +187,5 @@ def _counts(project: Project) -> dict[str, np.ndarray]:
     }
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

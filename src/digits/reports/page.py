@@ -1,44 +1,47 @@
-"""The page a reader looks at: every report of a project in one file of HTML.
+"""The HTML report: everything in reports/ on one page.
 
-It holds no date, no machine's name and no address: the same tree gives the same page. A report
-that is missing leaves a section that says how to make it.
+The page contains no date, host name or absolute path, so equal files give an equal page. For a
+missing report it shows the command that creates it.
 """
 
 import base64
-import csv
 import importlib.resources
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 import jinja2
+import pandas as pd
 import yaml
 
 from digits.core import files
 from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.formatting import percent
+from digits.versioning import dvc
+from digits.versioning.dvc import DataVersion
 
-MISTAKES_LISTED = 200  # rows; the whole list is in reports/mistakes.csv
-_TEXT_LIMIT = 100  # characters of an observed value
+MISTAKES_LISTED = 200  # rows; reports/mistakes.csv has all
+_PLOTS = ("confusion", "per_digit", "curves", "mistakes", "calibration")
+_TEXT_LIMIT = 100  # characters of a value shown
 _Z = 1.959964  # standard normal quantile of a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
-class Fact:
-    """One thing to know before shipping."""
+class Check:
+    """One of the checks to read before shipping a model."""
 
-    state: Literal["good", "look", "bad", "unknown"]
-    what: str
+    status: Literal["pass", "warning", "fail", "unknown"]
+    finding: str
     detail: str
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Every document the page is made from; what could not be read is an empty one."""
+    """The documents the page is made from; those that can't be read are empty."""
 
     metrics: Mapping[str, Any]
     card: Mapping[str, Any]
@@ -46,113 +49,124 @@ class Sources:
     drift: Mapping[str, Any]
     lock: Mapping[str, Any]
     params: Mapping[str, Any]
-    data: Mapping[str, Any]
-    problems: Mapping[str, str]  # name of a document → why it is empty
+    data: DataVersion | None
+    problems: Mapping[str, str]  # name of an empty document → why it can't be read
 
     @classmethod
     def read(cls, project: Project) -> "Sources":
-        """Read what is there."""
-        files = {
+        """Read all documents of a project."""
+        paths = {
             "metrics": project.metrics,
             "card": project.model_card,
             "validation": project.validation_report,
             "drift": project.drift_report,
             "lock": project.root / "dvc.lock",
             "params": project.params,
-            "data": project.data_pointer,
         }
-        documents, problems = {}, {}
-        for name, path in files.items():
+        documents: dict[str, Any] = {}
+        problems = {}
+        for name, path in paths.items():
             try:
-                documents[name] = _document(path)
+                documents[name] = _read_mapping(path)
             except DataError as exc:
                 documents[name] = {}
                 problems[name] = str(exc).replace(str(path), project.relative(path), 1)
-        return cls(**documents, problems=problems)
+        try:
+            data = dvc.data_version(project)
+        except DataError as exc:
+            data = None
+            problems["data"] = str(exc).replace(str(project.data_pointer), "data.dvc", 1)
+        return cls(**documents, data=data, problems=problems)
 
 
 def build(project: Project) -> str:
     """The page as HTML that needs no other file, no network and no script."""
     sources = Sources.read(project)
-    listed = _mistakes(project.reports / "mistakes.csv")
+    mistakes = _read_mistakes(project.mistakes)
     return _template().render(
         sources=sources,
         test=sources.metrics.get("test", {}),
-        facts=facts(sources),
-        figures=_figures(project, sources),
-        mistakes=listed[:MISTAKES_LISTED],
-        mistakes_total=len(listed),
-        batches=_batches(sources),
-        data=_data_version(sources),
-        stages=_stages(sources.lock),
+        checks=checks(sources),
+        plots=_plots(project),
+        mistakes=mistakes[:MISTAKES_LISTED],
+        mistakes_total=len(mistakes),
+        batches=_batches(sources.drift),
+        stages=sources.lock.get("stages", {}),
         params=_params(sources),
         level=sources.params.get("evaluate", {}).get("confidence_level"),
     )
 
 
-def facts(sources: Sources) -> list[Fact]:
-    """What speaks for and against shipping the model."""
+def checks(sources: Sources) -> list[Check]:
+    """What to know before shipping the model."""
     return [
-        _validated(sources.validation),
-        _generalises(sources.metrics),
-        _drifted(sources.drift),
-        _current(sources),
+        _check_validation(sources.validation),
+        _check_generalisation(sources.metrics),
+        _check_drift(sources.drift),
+        _check_parameters(sources),
     ]
 
 
-def _validated(report: Mapping[str, Any]) -> Fact:
+def _check_validation(report: Mapping[str, Any]) -> Check:
     if "success" not in report:
-        return Fact("unknown", "Nobody has validated the data", "dvc repro validate does")
+        return Check("unknown", "The data was not validated", "run dvc repro validate")
     results = report.get("expectations", [])
     failed = [result for result in results if not result.get("success")]
     if report["success"] and not failed:
-        return Fact("good", "The data is valid", f"all {len(results)} expectations hold")
-    return Fact(
-        "bad", "The data is not valid", f"{len(failed)} of {len(results)} expectations fail"
-    )
+        return Check("pass", "The data is valid", f"all {len(results)} expectations are met")
+    detail = f"{len(failed)} of {len(results)} expectations are not met"
+    return Check("fail", "The data is not valid", detail)
 
 
-def _generalises(metrics: Mapping[str, Any]) -> Fact:
-    """Validation against test accuracy: two proportions, normal approximation."""
+def _check_generalisation(metrics: Mapping[str, Any]) -> Check:
+    """Compare validation with test accuracy: two proportions, normal approximation."""
     val, test = metrics.get("val", {}), metrics.get("test", {})
     if not all(split.get(key) for split in (val, test) for key in ("n", "accuracy")):
-        return Fact("unknown", "Validation and test not compared", "dvc repro evaluate does")
+        return Check(
+            "unknown", "Validation and test accuracy are not known", "run dvc repro evaluate"
+        )
     gap = val["accuracy"] - test["accuracy"]
     pooled = (val["accuracy"] * val["n"] + test["accuracy"] * test["n"]) / (val["n"] + test["n"])
-    chance = _Z * math.sqrt(pooled * (1 - pooled) * (1 / val["n"] + 1 / test["n"]))
+    margin = _Z * math.sqrt(pooled * (1 - pooled) * (1 / val["n"] + 1 / test["n"]))
     detail = (
         f"validation {percent(val['accuracy'])}, test {percent(test['accuracy'])}: "
-        f"{100 * abs(gap):.2f} points apart, chance explains up to {100 * chance:.2f}"
+        f"{100 * abs(gap):.2f} points apart; up to {100 * margin:.2f} is within sampling error"
     )
-    if abs(gap) <= chance:
-        return Fact("good", "Validation and test agree", detail)
-    better = "Test is worse than validation" if gap > 0 else "Test is better than validation"
-    return Fact("look", better, detail)
+    if abs(gap) <= margin:
+        return Check("pass", "Validation and test accuracy agree", detail)
+    relation = "lower" if gap > 0 else "higher"
+    return Check("warning", f"Test accuracy is {relation} than validation accuracy", detail)
 
 
-def _drifted(report: Mapping[str, Any]) -> Fact:
+def _check_drift(report: Mapping[str, Any]) -> Check:
     batches = report.get("batches", {})
     if not batches:
-        return Fact("unknown", "No new handwriting was checked", "digits add takes a batch in")
+        return Check(
+            "unknown",
+            "No batch of handwriting was checked for drift",
+            "add one with digits add PATH --name NAME",
+        )
+    total = "1 batch" if len(batches) == 1 else f"{len(batches):,} batches"
     drifted = sorted(name for name, batch in batches.items() if batch.get("drift"))
     if not drifted:
-        detail = f"in {_count(len(batches), 'batch', 'batches')} of new handwriting"
-        return Fact("good", "No drift", detail)
-    detail = f"{len(drifted)} of {_count(len(batches), 'batch', 'batches')}: {', '.join(drifted)}"
-    return Fact("look", "Some handwriting differs from what was learned", detail)
+        return Check("pass", "No drift in new handwriting", f"{total} checked")
+    detail = f"{len(drifted)} of {total}: {', '.join(drifted)}"
+    return Check("warning", "Some new handwriting differs from the training data", detail)
 
 
-def _current(sources: Sources) -> Fact:
+def _check_parameters(sources: Sources) -> Check:
     if not sources.lock:
-        return Fact("unknown", "Nobody knows what made these results", "dvc repro writes dvc.lock")
+        return Check("unknown", "The origin of the results is unknown", "run dvc repro")
     changed = [row["key"] for rows in _params(sources).values() for row in rows if row["stale"]]
     if changed:
-        detail = f"changed since in params.yaml: {', '.join(changed)}; run dvc repro"
-        return Fact("look", "The results are older than the parameters", detail)
-    return Fact("good", "Results and parameters belong together", "dvc.lock and params.yaml agree")
+        detail = f"changed in params.yaml since: {', '.join(changed)}; run dvc repro"
+        return Check("warning", "The results are stale", detail)
+    return Check(
+        "pass", "The results match params.yaml", "dvc.lock records the same parameter values"
+    )
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _read_mapping(path: Path) -> dict[str, Any]:
     if path.suffix == ".json":
         document = files.read_json(path)
     else:
@@ -167,73 +181,36 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _figures(project: Project, sources: Sources) -> dict[str, str]:
-    """Name → data URI. What a stage has drawn is taken as it is; the rest is drawn here."""
-    found = {}
-    for name in ("confusion", "per_digit", "curves", "mistakes", "calibration"):
-        path = project.plots / f"{name}.png"
-        image = path.read_bytes() if path.is_file() else _draw(name, project, sources)
-        if image:
-            found[name] = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
-    return found
+def _plots(project: Project) -> dict[str, str]:
+    """Name → data URI of each plot that the evaluate stage has drawn."""
+    paths = {name: project.plots / f"{name}.png" for name in _PLOTS}
+    return {
+        name: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+        for name, path in paths.items()
+        if path.is_file()
+    }
 
 
-def _draw(name: str, project: Project, sources: Sources) -> bytes | None:
-    from digits.plots import (
-        results as result_plots,  # Matplotlib: only where a stage hasn't drawn already
-    )
-
-    test = sources.metrics.get("test", {})
-    if name == "confusion" and test.get("confusion"):
-        return result_plots.confusion(test["confusion"])
-    if name == "per_digit" and test.get("per_digit"):
-        return result_plots.per_digit(test["per_digit"])
-    if name == "curves":
-        history = _history(project.training_curves / "plots" / "metrics")
-        return result_plots.curves(history, sources.card.get("best_epoch", 0)) if history else None
-    return None  # the others need the pictures, which only their stage has
-
-
-def _history(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """split → metric → one value an epoch, from DVCLive's tables; empty if one is missing."""
-    history: dict[str, dict[str, list[float]]] = {"train": {}, "val": {}}
-    for split, metrics in history.items():
-        for metric in ("loss", "accuracy"):
-            path = folder / split / f"{metric}.tsv"
-            if not path.is_file():
-                return {}
-            metrics[metric] = [float(row[metric]) for row in _table(path, (metric,))]
-    return history
-
-
-def _mistakes(path: Path) -> list[dict[str, str]]:
+def _read_mistakes(path: Path) -> list[dict[str, Any]]:
+    """The misread images, most confident first."""
     if not path.is_file():
         return []
-    rows = _table(path, ("index", "confidence"))
-    return sorted(rows, key=lambda row: (-float(row["confidence"]), float(row["index"])))
-
-
-def _table(path: Path, numbers: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV or TSV file whose columns `numbers` hold numbers."""
+    columns = ["index", "label", "prediction", "confidence"]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-        for row in rows:
-            for name in numbers:
-                float(row[name])
-    except (KeyError, TypeError, ValueError) as exc:
+        table = pd.read_csv(path, usecols=columns, dtype={"index": int, "confidence": float})
+    except ValueError as exc:
         raise DataError(
-            f"{path}: expected numbers in the columns {', '.join(numbers)} ({exc}); "
-            "run 'dvc repro' to make it again"
+            f"{path}: expected columns {', '.join(columns)}, with numbers in index and confidence "
+            f"({exc}); run 'dvc repro' to recreate it"
         ) from exc
-    return rows
+    return table.sort_values(["confidence", "index"], ascending=[False, True]).to_dict("records")
 
 
-def _batches(sources: Sources) -> list[dict[str, Any]]:
-    """Batches by name, their tests by falling distance, with the lengths of bars in percent."""
-    batches: Mapping[str, Mapping[str, Any]] = sources.drift.get("batches", {})
+def _batches(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Batches by name, their tests by decreasing distance, with the lengths of bars in percent."""
+    batches: Mapping[str, Mapping[str, Any]] = report.get("batches", {})
     tests = [test for batch in batches.values() for test in batch.get("tests", {}).values()]
-    longest = max([0.25, *map(_distance, tests)])  # one scale for all, to compare batches by
+    longest = max([0.25, *map(_distance, tests)])  # the same scale for all batches
     return [
         dict(batch)
         | {
@@ -246,7 +223,7 @@ def _batches(sources: Sources) -> list[dict[str, Any]]:
 
 
 def _mark(least: Any, longest: float) -> float | None:
-    return 100 * least / longest if _number(least) and least <= longest else None
+    return 100 * least / longest if _is_number(least) and least <= longest else None
 
 
 def _bars(tests: Mapping[str, Mapping[str, Any]], longest: float) -> list[dict[str, Any]]:
@@ -259,47 +236,34 @@ def _bars(tests: Mapping[str, Mapping[str, Any]], longest: float) -> list[dict[s
 
 def _distance(test: Mapping[str, Any]) -> float:
     distance = test.get("distance")
-    return distance if _number(distance) else 0.0
-
-
-def _data_version(sources: Sources) -> Mapping[str, Any]:
-    outs = sources.data.get("outs") or [{}]
-    first: Mapping[str, Any] = outs[0]
-    return first
-
-
-def _stages(lock: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            "outs": [
-                {"path": out.get("path"), "md5": str(out.get("md5", ""))[:10]}
-                for out in stage.get("outs", [])
-            ],
-        }
-        for name, stage in lock.get("stages", {}).items()
-    ]
+    return distance if _is_number(distance) else 0.0
 
 
 def _params(sources: Sources) -> dict[str, list[dict[str, Any]]]:
-    """Section → its parameters; `stale` where dvc.lock has another value than params.yaml."""
+    """Section → its parameters; `stale` if dvc.lock has another value than params.yaml."""
     locked: dict[str, Any] = {}
     for stage in sources.lock.get("stages", {}).values():
         for values in stage.get("params", {}).values():
-            locked |= dict(_flat(values))
+            locked |= dict(_flatten(values))
     sections: dict[str, list[dict[str, Any]]] = {}
-    for key, value in _flat(sources.params):
-        stale = key in locked and locked[key] != value
+    for key, value in _flatten(sources.params):
         section, _, name = key.partition(".")
-        row = {"key": key, "name": name or section, "value": _plain(value), "stale": stale}
-        sections.setdefault(section, []).append(row | {"was": _plain(locked.get(key))})
+        sections.setdefault(section, []).append(
+            {
+                "key": key,
+                "name": name or section,
+                "value": _short(value),
+                "stale": key in locked and locked[key] != value,
+                "locked": _short(locked.get(key)),
+            }
+        )
     return sections
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -308,33 +272,33 @@ def _template() -> jinja2.Template:
     source = importlib.resources.files("digits.reports") / "templates" / "index.html.j2"
     environment = jinja2.Environment(
         autoescape=True,
-        undefined=jinja2.ChainableUndefined,  # a report of an older version may lack a figure
+        undefined=jinja2.ChainableUndefined,  # reports of an older version may lack values
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": lambda value: percent(value) if _number(value) else "–",
-        "count": lambda value: f"{value:,}" if _number(value) else "–",
-        "decimals": lambda value, n: f"{value:.{n}f}" if _number(value) else "–",
+        "percent": lambda value: percent(value) if _is_number(value) else "–",
+        "count": lambda value: f"{value:,}" if _is_number(value) else "–",
+        "decimals": lambda value, n: f"{value:.{n}f}" if _is_number(value) else "–",
         "probability": _probability,
-        "megabytes": lambda value: f"{value / 1e6:.1f} MB" if _number(value) else "–",
-        "plain": _plain,
+        "megabytes": lambda value: f"{value / 1e6:.1f} MB" if _is_number(value) else "–",
+        "short": _short,
     }
     return environment.from_string(source.read_text(encoding="utf-8"))
 
 
-def _number(value: Any) -> TypeGuard[float]:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _probability(value: Any) -> str:
-    if not _number(value):
+    if not _is_number(value):
         return "–"
     return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def _plain(value: Any) -> str:
-    """A value of a report or a parameter in one short line."""
+def _short(value: Any) -> str:
+    """A value of a report or a parameter as one short line."""
     if isinstance(value, str):
         text = value
     elif isinstance(value, float):
@@ -342,7 +306,3 @@ def _plain(value: Any) -> str:
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 1] + "…"
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n:,} {one if n == 1 else many}"

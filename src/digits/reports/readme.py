@@ -1,4 +1,4 @@
-"""The README's results table: made from the reports, kept between two markers."""
+"""The README's results table, between two markers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def results_table(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> str:
         card: the document in reports/model.json.
 
     Raises:
-        DataError: a figure that the table can't do without is missing.
+        DataError: a required value is missing.
     """
     try:
         test = metrics["test"]
@@ -41,10 +41,10 @@ def results_table(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> str:
 
 
 def replace(text: str, table: str) -> str:
-    """`text` with `table` between the markers instead of what stands there.
+    """Replace what is between the markers in `text` by `table`.
 
     Raises:
-        DataError: the markers aren't there exactly once, one after the other.
+        DataError: the markers don't occur exactly once each, in order.
     """
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)

@@ -1,4 +1,4 @@
-"""The page: true to the reports, whole without some of them, safe with hostile ones."""
+"""The HTML report: faithful to the reports, complete without some, safe with hostile ones."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import exit_code
 
-from digits import cli
 from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.reports import page
@@ -116,17 +116,10 @@ def project(tmp_path: Path) -> Project:
     _write(made.params, PARAMS)
     _write(made.root / "dvc.lock", LOCK)
     _write(made.data_pointer, DATA)
-    (made.reports / "mistakes.csv").write_text(
-        "index,label,prediction,confidence\n12,4,9,0.61\n7,3,5,0.9876\n"
-    )
-    for split in ("train", "val"):
-        folder = made.training_curves / "plots" / "metrics" / split
-        folder.mkdir(parents=True)
-        (folder / "loss.tsv").write_text("step\tloss\n0\t0.2\n1\t0.1\n2\t0.12\n")
-        (folder / "accuracy.tsv").write_text("step\taccuracy\n0\t0.9\n1\t0.99\n2\t0.98\n")
+    made.mistakes.write_text("index,label,prediction,confidence\n12,4,9,0.61\n7,3,5,0.9876\n")
     made.plots.mkdir()
     for name in ("mistakes", "calibration", "per_digit", "confusion", "curves"):
-        (made.plots / f"{name}.png").write_bytes(f"picture of {name}".encode())
+        (made.plots / f"{name}.png").write_bytes(f"plot of {name}".encode())
     (made.root / "README.md").write_text("# T\n\n<!-- results -->\n<!-- /results -->\n\nend\n")
     return made
 
@@ -137,7 +130,7 @@ def _write(path: Path, document: Any) -> None:
 
 
 class Seen(HTMLParser):
-    """The words, tags and attributes of a page, as a browser would take them."""
+    """The text, tags and attributes of a page, as a browser parses them."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -162,18 +155,18 @@ class Seen(HTMLParser):
             self.text += data + " "
 
 
-def test_the_page_says_what_the_reports_say(project: Project) -> None:
+def test_the_page_shows_the_values_of_the_reports(project: Project) -> None:
     words = Seen(page.build(project)).words
     for expected in (
-        "99.70 % of 10,000 test digits, never seen in training, are read correctly.",
-        "With 95 % confidence the true accuracy lies between 99.57 % and 99.79 %.",
-        "Precision, macro 99.69 %",
-        "F1, macro 99.67 % 99.56 – 99.78 %",
+        "99.70 % accuracy on 10,000 test images, which were used neither to train nor to choose",
+        "95 % confidence interval: 99.57 – 99.79 %.",
+        "Macro precision 99.69 %",
+        "Macro F1 99.67 % 99.56 – 99.78 %",
         "9 1,000 99.11 % 98.00 – 99.90 % 99.70 % 99.74 %",
-        "✓ holds every label is 0–9 index · label 0.25",
-        "uci-digits ! drift 1,797 pictures, p < 0.0001 "
-        "(drift below 0.01 and from a distance of 0.1 on). Estimated accuracy 93.00 %.",
-        "allconv, 243,210 parameters, best of 3 epochs: 2",
+        "✓ met every label is 0–9 index · label 0.25",
+        "uci-digits ! drift 1,797 images, p < 0.0001 "
+        "(drift: p < 0.01 and distance ≥ 0.1). Estimated accuracy 93.00 %.",
+        "allconv, 243,210 parameters, best epoch 2 of 3",
         "SHA-256 " + "5e" * 32,
         "keras 3.15.1",
         "data, 7 files, 55.0 MB MD5 3f2a9c0d.dir",
@@ -183,7 +176,7 @@ def test_the_page_says_what_the_reports_say(project: Project) -> None:
         assert expected in words
 
 
-def test_the_page_needs_nothing_else(project: Project) -> None:
+def test_the_page_loads_no_other_resource(project: Project) -> None:
     seen = Seen(page.build(project))
     assert not {"script", "iframe", "object", "base", "form"} & set(seen.tags)
     for name, value in seen.attributes:
@@ -196,7 +189,7 @@ def test_the_page_needs_nothing_else(project: Project) -> None:
     assert "@import" not in html
 
 
-def test_every_tag_is_closed_and_every_link_leads_somewhere(project: Project) -> None:
+def test_every_tag_is_closed_and_every_link_has_its_anchor(project: Project) -> None:
     seen = Seen(page.build(project))
     assert seen.open == []
     anchors = {value for name, value in seen.attributes if name == "id"}
@@ -205,7 +198,7 @@ def test_every_tag_is_closed_and_every_link_leads_somewhere(project: Project) ->
     assert set(links) <= anchors
 
 
-def test_the_same_reports_anywhere_give_the_same_page(project: Project, tmp_path: Path) -> None:
+def test_equal_reports_give_an_equal_page_in_any_folder(project: Project, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     for path in (project.metrics, project.plots / "curves.png"):
         path.unlink()  # a missing report must not name the folder either
@@ -223,11 +216,11 @@ def test_the_same_reports_anywhere_give_the_same_page(project: Project, tmp_path
         ("reports/validation.json", "dvc repro validate"),
         ("reports/drift.json", "dvc repro drift"),
         ("dvc.lock", "dvc repro"),
-        ("data.dvc", "digits fetch"),
+        ("data.dvc", "git checkout data.dvc"),
     ],
 )
 @pytest.mark.parametrize("damage", [None, "{]", "[1]"])
-def test_a_report_that_cannot_be_read_leaves_a_hint(
+def test_an_unreadable_report_is_replaced_by_the_command_that_creates_it(
     project: Project, place: str, command: str, damage: str | None
 ) -> None:
     path = project.root / place
@@ -235,29 +228,29 @@ def test_a_report_that_cannot_be_read_leaves_a_hint(
     if damage:
         path.write_text(damage)
     seen = Seen(page.build(project))
-    assert f"Not there yet. {command} makes it. {place}:" in seen.words
+    assert f"Not available. Run {command} to create it. {place}:" in seen.words
     assert "Parameters" in seen.words
 
 
 def test_an_empty_project_has_a_page(tmp_path: Path) -> None:
     words = Seen(page.build(Project(tmp_path))).words
-    assert "There is nothing to ship yet." in words
-    assert words.count("Not there yet.") > 8
+    assert "There is no evaluated model yet." in words
+    assert words.count("Not available.") > 8
 
 
-def test_reports_that_lack_figures_leave_dashes(project: Project) -> None:
+def test_missing_values_become_dashes(project: Project) -> None:
     keys = ("n", "accuracy", "precision", "recall", "f1")
     _write(project.metrics, {"test": {key: METRICS["test"][key] for key in keys}})
     _write(project.drift_report, {"batches": {"few": {"drift": None, "n": 3}}})
     rows = [{"success": True, "says": "a", "checked": 60000}, {"success": True, "says": "b"}]
     _write(project.validation_report, {"success": True, "expectations": rows})
     words = Seen(page.build(project)).words
-    assert "Misread –" in words
-    assert "✓ holds a 60,000 checked ✓ holds b –" in words
-    assert "few ? no verdict 3 pictures" in words
+    assert "Misread images –" in words
+    assert "✓ met a 60,000 checked ✓ met b –" in words
+    assert "few ? no verdict 3 images" in words
 
 
-def test_hostile_words_stay_words(project: Project) -> None:
+def test_hostile_text_stays_text(project: Project) -> None:
     clean = Seen(page.build(project))
     batch = DRIFT["batches"]["uci-digits"] | {"tests": {HOSTILE: {"distance": 0.1}}}
     _write(project.drift_report, DRIFT | {"batches": {HOSTILE: batch}})
@@ -270,7 +263,7 @@ def test_hostile_words_stay_words(project: Project) -> None:
     _write(project.validation_report, {"success": False, "expectations": [expectation]})
     _write(project.model_card, CARD | {"model": HOSTILE, "weights": {HOSTILE: HOSTILE}})
     _write(project.params, PARAMS | {HOSTILE: {HOSTILE: HOSTILE}})
-    (project.reports / "mistakes.csv").write_text(
+    project.mistakes.write_text(
         f'index,label,prediction,confidence\n1,"{HOSTILE.replace(chr(34), chr(34) * 2)}",2,0.5\n'
     )
     seen = Seen(page.build(project))
@@ -279,7 +272,7 @@ def test_hostile_words_stay_words(project: Project) -> None:
     assert seen.tags.count("img") == clean.tags.count("img")
 
 
-def test_bars_share_one_scale_and_show_the_largest_distance_first(project: Project) -> None:
+def test_bars_share_one_scale_and_are_sorted_by_distance(project: Project) -> None:
     far = {"min_distance": 0.1, "tests": {"ink": {"distance": 2.0}, "slant": {"distance": 0.5}}}
     near = {"min_distance": 0.1, "tests": {"slant": {"distance": 0.2}, "ink": {"distance": 0.4}}}
     _write(project.drift_report, {"batches": {"near": near, "far": far}})
@@ -291,101 +284,95 @@ def test_bars_share_one_scale_and_show_the_largest_distance_first(project: Proje
     ]
 
 
-def test_a_hostile_distance_cannot_leave_its_bar(project: Project) -> None:
+def test_a_hostile_distance_cannot_inject_css(project: Project) -> None:
     tests = {"ink": {"distance": "1;} body{display:none", "p_value": "x", "drift": True}}
     _write(project.drift_report, {"batches": {"b": {"tests": tests}}})
     assert "display:none" not in page.build(project)
 
 
-def _fact(project: Project, start: str) -> page.Fact:
-    return next(
-        fact for fact in page.facts(page.Sources.read(project)) if fact.what.startswith(start)
-    )
+def _check(project: Project, start: str) -> page.Check:
+    checks = page.checks(page.Sources.read(project))
+    return next(check for check in checks if check.finding.startswith(start))
 
 
-def test_facts_of_a_good_model(project: Project) -> None:
+def test_a_good_model_passes_all_checks(project: Project) -> None:
     _write(project.drift_report, {"batches": {"b": {"drift": False}}})
-    facts = page.facts(page.Sources.read(project))
-    assert {fact.state for fact in facts} == {"good"}
-    assert "Nothing speaks against it." in Seen(page.build(project)).words
+    checks = page.checks(page.Sources.read(project))
+    assert {check.status for check in checks} == {"pass"}
+    assert "All checks passed." in Seen(page.build(project)).words
 
 
-def test_invalid_data_is_a_no(project: Project) -> None:
+def test_invalid_data_fails_its_check(project: Project) -> None:
     bad = VALIDATION["expectations"][0] | {"success": False}
     expectations = [*VALIDATION["expectations"], bad]
     _write(project.validation_report, {"success": False, "expectations": expectations})
-    fact = _fact(project, "The data is not valid")
-    assert (fact.state, fact.detail) == ("bad", "1 of 2 expectations fail")
-    assert "No: something is wrong." in Seen(page.build(project)).words
+    check = _check(project, "The data is not valid")
+    assert (check.status, check.detail) == ("fail", "1 of 2 expectations are not met")
+    assert "Do not ship this model: a check failed." in Seen(page.build(project)).words
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "what"),
+    ("accuracy", "finding"),
     [
-        (0.9962, "Validation and test agree"),
-        (0.9999, "Test is worse than validation"),
-        (0.98, "Test is better than validation"),
+        (0.9962, "Validation and test accuracy agree"),
+        (0.9999, "Test accuracy is lower than validation accuracy"),
+        (0.98, "Test accuracy is higher than validation accuracy"),
     ],
 )
-def test_the_gap_is_judged_against_chance(project: Project, accuracy: float, what: str) -> None:
+def test_the_gap_is_compared_with_the_sampling_error(
+    project: Project, accuracy: float, finding: str
+) -> None:
     _write(project.metrics, METRICS | {"val": {"n": 5000, "accuracy": accuracy}})
-    assert "points apart, chance explains up to 0." in _fact(project, what).detail
+    assert "points apart; up to 0." in _check(project, finding).detail
 
 
 @pytest.mark.parametrize("style", ["nested", "dotted"])
-def test_a_parameter_changed_since_is_marked(project: Project, style: str) -> None:
+def test_a_changed_parameter_is_marked_as_stale(project: Project, style: str) -> None:
     locked = {"train": {"epochs": 12}} if style == "nested" else {"train.epochs": 12}
     _write(project.root / "dvc.lock", {"stages": {"train": {"params": {"params.yaml": locked}}}})
-    assert "train.epochs; run dvc repro" in _fact(project, "The results are older").detail
-    assert "epochs 10 ! results were made with 12" in Seen(page.build(project)).words
+    assert "train.epochs; run dvc repro" in _check(project, "The results are stale").detail
+    assert "epochs 10 ! results used 12" in Seen(page.build(project)).words
 
 
 def test_mistakes_are_listed_most_confident_first_and_capped(project: Project) -> None:
     assert "7 3 5 98.76 % 12 4 9 61.00 %" in Seen(page.build(project)).words
     rows = "".join(f"{index},4,9,0.5\n" for index in range(300))
-    (project.reports / "mistakes.csv").write_text("index,label,prediction,confidence\n" + rows)
+    project.mistakes.write_text("index,label,prediction,confidence\n" + rows)
     words = Seen(page.build(project)).words
-    assert "The 200 most confident of 300 mistakes" in words
+    assert "Table of the 200 most confident of 300 errors" in words
     assert "199 4 9 50.00 %" in words
     assert "200 4 9 50.00 %" not in words
 
 
-def test_a_damaged_table_is_named(project: Project) -> None:
-    (project.reports / "mistakes.csv").write_text("index,label\n1,2\n")
-    with pytest.raises(DataError, match=r"mistakes\.csv: expected numbers in the columns index"):
+@pytest.mark.parametrize(
+    "table", ["", "index,label\n1,2\n", "index,label,prediction,confidence\n1,2,3,high\n"]
+)
+def test_a_damaged_table_is_an_error_that_names_the_file(project: Project, table: str) -> None:
+    project.mistakes.write_text(table)
+    with pytest.raises(DataError, match=r"mistakes\.csv: expected columns index, label"):
         page.build(project)
 
 
-def test_plots_that_no_stage_has_drawn_are_drawn_here(project: Project) -> None:
-    for picture in project.plots.iterdir():
-        picture.unlink()
-    seen = Seen(page.build(project))
-    drawn = [value for name, value in seen.attributes if value.startswith("data:image/png")]
-    assert len(drawn) == 3  # confusion, per digit, curves; the others need the pictures
-    assert all(value.startswith("data:image/png;base64,iVBORw0KGgo") for value in drawn)
-    assert seen.words.count("Not there yet. dvc repro evaluate makes it.") == 2
+def test_missing_plots_are_replaced_by_the_command_that_draws_them(project: Project) -> None:
+    for plot in project.plots.iterdir():
+        plot.unlink()
+    words = Seen(page.build(project)).words
+    assert words.count("Not available. Run dvc repro evaluate to create it.") == 5
 
 
-def _digits(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as exit_:  # noqa: PT012 - main returns without exiting on success
-        cli.main(["report", *arguments])
-        sys.exit(0)
-    return int(exit_.value.code or 0)
-
-
-def test_report_writes_the_page_and_the_readme(
+def test_report_writes_the_page_and_updates_the_readme(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project.reports)
-    assert _digits("--check") == 1
+    assert exit_code("report", "--check") == 1
     assert "run 'digits report --readme'" in capsys.readouterr().err
     assert not project.index_page.exists()
-    assert _digits("--readme") == 0
+    assert exit_code("report", "--readme") == 0
     assert capsys.readouterr().out == "reports/index.html written; README.md rewritten\n"
     assert project.index_page.read_text(encoding="utf-8") == page.build(project)
     assert "| Accuracy | **99.70 %**" in (project.root / "README.md").read_text()
-    assert _digits("--check") == 0
-    assert _digits("--readme", "--json") == 0
+    assert exit_code("report", "--check") == 0
+    assert exit_code("report", "--readme", "--json") == 0
     out = capsys.readouterr().out.partition("README.md is current\n")[2]
     assert json.loads(out) == {"page": "reports/index.html", "readme_changed": False}
 
@@ -395,7 +382,7 @@ def test_report_without_readme_leaves_it_alone(
 ) -> None:
     monkeypatch.chdir(project.root)
     before = (project.root / "README.md").read_bytes()
-    assert _digits() == 0
+    assert exit_code("report") == 0
     assert (project.root / "README.md").read_bytes() == before
 
 
@@ -415,7 +402,7 @@ def test_report_says_what_is_wrong(
 ) -> None:
     monkeypatch.chdir(project.root)
     (project.root / "README.md").write_text("no markers\n")
-    assert _digits(*arguments) == 2
+    assert exit_code("report", *arguments) == 2
     assert says in capsys.readouterr().err
 
 

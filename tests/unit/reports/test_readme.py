@@ -1,4 +1,4 @@
-"""The results table of the README, and its two markers."""
+"""The README's results table and its two markers."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def _cells(table: str) -> dict[str, str]:
     return dict(rows)
 
 
-def test_the_table_says_what_the_reports_say() -> None:
+def test_the_table_shows_the_values_of_the_reports() -> None:
     assert _cells(readme.results_table(METRICS, CARD)) == {
         "On 10,000 test digits": "`allconv`",
         "Accuracy": "**99.70 %** (interval 99.57 – 99.79 %)",
@@ -46,7 +46,7 @@ def test_the_table_says_what_the_reports_say() -> None:
     }
 
 
-def test_the_table_needs_only_the_figures_of_the_contract() -> None:
+def test_the_table_needs_only_the_guaranteed_metrics() -> None:
     keys = ("n", "accuracy", "precision", "recall", "f1")
     table = readme.results_table({"test": {key: METRICS["test"][key] for key in keys}}, CARD)
     assert _cells(table)["Accuracy"] == "**99.70 %**"
@@ -59,12 +59,12 @@ def test_a_name_cannot_break_out_of_its_cell() -> None:
 
 
 @pytest.mark.parametrize(("metrics", "card"), [({}, CARD), (METRICS, {})])
-def test_a_missing_figure_is_named(metrics: dict[str, Any], card: dict[str, Any]) -> None:
+def test_a_missing_value_is_named(metrics: dict[str, Any], card: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"lacks '(test|model)'; run 'dvc repro evaluate'"):
         readme.results_table(metrics, card)
 
 
-def test_replace_keeps_everything_else_and_settles() -> None:
+def test_replace_keeps_everything_else_and_is_idempotent() -> None:
     text = "# Title\n\n<!-- results -->\nold\n<!-- /results -->\n\nThe end. \\1\n"
     once = readme.replace(text, "| new \\1 |")
     assert once == ("# Title\n\n<!-- results -->\n| new \\1 |\n<!-- /results -->\n\nThe end. \\1\n")
