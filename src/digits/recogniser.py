@@ -1,7 +1,6 @@
-"""A trained network that can be asked. What it is loaded from is verified before it is opened.
+"""The trained model: images in, probabilities out. Its file is verified before it is opened.
 
-The network runs in ONNX Runtime, on the file that the train stage exports: quicker than Keras and
-without TensorFlow.
+The network runs in ONNX Runtime, which starts faster than Keras and needs no TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -18,48 +17,49 @@ from digits.models import weights
 if TYPE_CHECKING:
     import onnxruntime
 
-_BATCH = 256  # more is no quicker and takes memory
+_BATCH = 256  # larger batches are no faster and need more memory
 _SIZE = 28  # pixels a side
 
 
 class Recogniser:
-    """Recognises digits in MNIST's form; `digits.images.glyphs` brings other pictures to it."""
+    """Recognises digits in MNIST's form; `digits.images.glyphs` converts other pictures."""
 
     def __init__(self, network: bytes) -> None:
-        """A recogniser from an exported network.
+        """Open an exported network.
 
         Args:
-            network: an ONNX file; images `(n, 28, 28)` to embedding `(n, k)` and probabilities.
+            network: content of an ONNX file that maps images `(n, 28, 28)` to embeddings `(n, k)`
+                and probabilities `(n, 10)`.
 
         Raises:
-            RegistryError: it is no such file.
+            RegistryError: ONNX Runtime can't run it.
         """
         self._session = _session(network)
         self._input = self._session.get_inputs()[0].name
 
     @classmethod
     def load(cls, root: Path | None = None) -> "Recogniser":
-        """The model of a project, or of a version that the registry has materialised.
+        """Load the model of a project, or of a version that the registry has checked out.
 
         Args:
             root: the folder with reports/model.json and models/; default: the project around
                 the working directory.
 
         Raises:
-            RegistryError: the weights aren't those of the model card, or none are for ONNX.
-            DataError: there is no model card.
+            RegistryError: the weights don't match the model card, or lack an ONNX file.
+            DataError: the model card is missing.
         """
         project = Project(root) if root else Project.find()
         return cls.from_card(project.root, files.read_json(project.model_card))
 
     @classmethod
     def from_card(cls, root: Path, card: Mapping[str, Any]) -> "Recogniser":
-        """The model that a card describes, with weights under `root`."""
+        """Load the model that a model card describes, with weights under `root`."""
         verified = {path.name: path for path in weights.verified(root, card).values()}
         if weights.ONNX not in verified:
             raise RegistryError(
-                f"{root}: the model card has no {weights.ONNX}; run 'dvc repro', or check the "
-                "version of the code out that made it"
+                f"{root}: the model card lists no {weights.ONNX}; run 'dvc repro', or check out "
+                "the version of the code that made it"
             )
         return cls(verified[weights.ONNX].read_bytes())
 
@@ -92,10 +92,10 @@ class Recogniser:
 def _session(network: bytes) -> "onnxruntime.InferenceSession":
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(3)  # errors; it warns of what is no user's business
+    onnxruntime.set_default_logger_severity(3)  # errors only; its warnings don't concern users
     try:
         return onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # its errors share no class of their own
+    except Exception as exc:  # its errors have no common base class
         raise RegistryError(f"not a network that ONNX Runtime can run: {exc}") from exc
 
 

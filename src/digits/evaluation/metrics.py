@@ -103,6 +103,17 @@ def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     )
 
 
+def predictions(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """All images: `actual`, `predicted` and `confidence`."""
+    return pd.DataFrame(
+        {
+            "actual": labels,
+            "predicted": probabilities.argmax(axis=1),
+            "confidence": probabilities.max(axis=1).astype(np.float64).round(4),
+        }
+    )
+
+
 def reliability(
     confidences: np.ndarray, correct: np.ndarray, bins: int, level: float
 ) -> pd.DataFrame:
