@@ -1,1 +1,1 @@
-"""Prefect's part: when, retries, logs, schedules, and what a person watches. No arrays here."""
+"""Prefect: flows with their tasks, logs, retries and schedules, and the server. No arrays here."""

@@ -1,9 +1,5 @@
-"""The monitor: what is new in the inbox, and is it still what the model was trained on?
+"""The monitor: check new batches in the inbox for drift. `digits.intake.inbox` does the work."""
 
-Its domain part, which knows nothing of Prefect, is `digits.intake.inbox`.
-"""
-
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
@@ -15,7 +11,7 @@ from prefect.states import Completed, Failed
 
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from digits.intake import inbox as watched
+from digits.intake import inbox as inboxes
 from digits.intake.inbox import Batch, Checked
 
 if TYPE_CHECKING:
@@ -27,57 +23,49 @@ def monitor(inbox: str = "build/inbox", quiet: float = 30) -> State[Any]:
     """Check each new batch of handwriting in the inbox for drift.
 
     Args:
-        inbox: the folder, relative to the project; each folder or file in it is a batch.
-        quiet: seconds for which nothing of a batch may change before it counts as complete.
+        inbox: a folder, relative to the project; each file or folder in it is a batch.
+        quiet: a batch is complete when nothing in it has changed for this many seconds.
     """
     project = Project.find()
     folder = project.root / inbox
     try:
-        batches = watched.new_batches(folder, watched.remembered(project), quiet)
+        batches = inboxes.new_batches(folder, inboxes.remembered(project), quiet)
         if not batches:
-            return Completed(message=f"no new batches in {_described(project, folder)}")
-        detector = watched.load_detector(project)
+            missing = "" if folder.is_dir() else ", which does not exist yet"
+            return Completed(message=f"no new batches in {project.relative(folder)}{missing}")
+        detector = inboxes.load_detector(project)
     except DigitsError as exc:
         return Failed(message=str(exc))
-    return _monitor(project, batches, detector)
 
-
-def _monitor(project: Project, batches: list[Batch], detector: "DriftDetector") -> State[Any]:
     states = [check(project, batch, detector, return_state=True) for batch in batches]
     checked = [state.result() for state in states if state.is_completed()]
-    broken = [b.name for b, state in zip(batches, states, strict=True) if state.is_failed()]
+    failed = [b.name for b, state in zip(batches, states, strict=True) if state.is_failed()]
+    headline = inboxes.headline(checked) if checked else ""
     if checked:
         create_markdown_artifact(
-            key="digits-inbox",
-            markdown=watched.markdown(checked),
-            description=watched.headline(checked),
+            key="digits-inbox", markdown=inboxes.markdown(checked), description=headline
         )
-    if broken:
-        told = f"; {watched.headline(checked)}" if checked else ""
-        return Failed(message=f"could not check {', '.join(broken)}: see its task's log{told}")
-    return Completed(message=watched.headline(checked))
+    if failed:
+        reason = f"could not check {', '.join(failed)}; see the log of its task"
+        return Failed(message="; ".join(filter(None, [reason, headline])))
+    return Completed(message=headline)
 
 
 @task(name="check", task_run_name="{batch.name}", cache_policy=NO_CACHE)
 def check(project: Project, batch: Batch, detector: "DriftDetector") -> Checked:
-    """Check one batch, remember it, and tell the world if it drifted."""
-    checked = watched.check(project, batch, detector)
+    """Check one batch, emit an event if it drifted, and remember that it was checked."""
+    checked = inboxes.check(project, batch, detector)
     for file, reason in checked.refused:
         get_run_logger().warning("refused %s: %s", file, reason)
-    get_run_logger().info(watched.sentence(checked))
-    if checked.result and checked.result.drift:
+    get_run_logger().info(inboxes.sentence(checked))
+    if checked.status == "drift":
         emit_event(
             event="digits.drift",
             resource={
                 "prefect.resource.id": f"digits.batch.{batch.name}",
                 "prefect.resource.name": batch.name,
             },
-            payload=watched.payload(checked),
+            payload=inboxes.payload(checked),
         )
-    watched.remember(project, batch, checked)
+    inboxes.remember(project, batch, checked)
     return checked
-
-
-def _described(project: Project, folder: Path) -> str:
-    name = project.relative(folder)
-    return name if folder.is_dir() else f"{name}, which does not exist yet"

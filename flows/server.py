@@ -4,11 +4,10 @@ Everything listens on loopback only; the database is in build/prefect.
 """
 
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +28,7 @@ _PREFECT = (sys.executable, "-m", "prefect")
 _SILENCE = 3 * services.HEARTBEAT  # s without a heartbeat after which a run counts as dead
 # Without it, dead runs would block new ones for ever: a worker notices when its runs die, but
 # nobody notices when a `digits run` dies, or a run together with its worker.
-_CRASH_DEAD_RUNS = {
+_CRASH_DEAD_RUNS: dict[str, Any] = {
     "name": "Runs that died are marked as crashed",
     "description": f"No heartbeat for {_SILENCE} seconds.",
     "trigger": {
@@ -105,70 +104,63 @@ def status() -> None:
 def _start(project: Project, port: int) -> None:
     url = f"http://{_HOST}:{port}"
     environment = services.server_environment(project, url)
-
-    def begin(name: str, *arguments: str, is_ready: Callable[[], bool]) -> None:
-        click.echo(f"Starting the {name}…")
-        services.start(project, name, [*_PREFECT, name, "start", *arguments], environment)
-        _wait_until_ready(project, name, is_ready)
-
-    begin(
-        *("server", "--host", _HOST, "--port", str(port)),
-        is_ready=lambda: httpx.get(f"{url}/api/health").json() is True,
-    )
+    server = ["--host", _HOST, "--port", str(port)]
+    _start_service(project, "server", server, environment, lambda: _is_healthy(url))
     since = datetime.now(UTC)
-    begin(
-        *("worker", "--name", f"{_POOL}-{port}", "--pool", _POOL, "--type", "process"),
-        is_ready=lambda: _has_heartbeat(url, since),
-    )
+    worker = ["--name", f"{_POOL}-{port}", "--pool", _POOL, "--type", "process"]
+    _start_service(project, "worker", worker, environment, lambda: _has_heartbeat(url, since))
     click.echo("Deploying prefect.yaml…")
     _deploy(project, environment)
-    _add_automation(url, _CRASH_DEAD_RUNS)
+    if all(known["name"] != _CRASH_DEAD_RUNS["name"] for known in _post(url, "automations/filter")):
+        _post(url, "automations/", _CRASH_DEAD_RUNS)
     services.record_url(project, url)
 
 
-def _wait_until_ready(project: Project, name: str, is_ready: Callable[[], bool]) -> None:
+def _start_service(
+    project: Project,
+    name: str,
+    options: list[str],
+    environment: Mapping[str, str],
+    is_ready: Callable[[], bool],
+) -> None:
+    click.echo(f"Starting the {name}…")
+    services.start(project, name, [*_PREFECT, name, "start", *options], environment)
     deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:
         if not services.pid(project, name):
             raise DigitsError(f"the {name} ended while starting; {_end_of_log(project, name)}")
-        try:
+        with suppress(httpx.HTTPError, ValueError):
             if is_ready():
                 return
-        except (httpx.HTTPError, ValueError):
-            pass
         time.sleep(_POLL)
     raise DigitsError(
         f"the {name} isn't ready after {_TIMEOUT:.0f} s; {_end_of_log(project, name)}"
     )
 
 
+def _is_healthy(url: str) -> bool:
+    return httpx.get(f"{url}/api/health").json() is True
+
+
 def _has_heartbeat(url: str, since: datetime) -> bool:
     """Whether a worker's heartbeat is newer than `since`; old workers look online for a while."""
-    answer = httpx.post(f"{url}/api/work_pools/{_POOL}/workers/filter", json={})
-    workers: list[dict[str, Any]] = answer.raise_for_status().json()
+    workers = _post(url, f"work_pools/{_POOL}/workers/filter")
     return any(datetime.fromisoformat(w["last_heartbeat_time"]) > since for w in workers)
 
 
 def _deploy(project: Project, environment: Mapping[str, str]) -> None:
-    with services.log_file(project, "deploy").open("wb") as log:
-        code = subprocess.run(
-            [*_PREFECT, "--no-prompt", "deploy", "--all"],
-            cwd=project.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-    if code:
-        raise DigitsError(f"'prefect deploy' exited with {code}; {_end_of_log(project, 'deploy')}")
+    deploy = [*_PREFECT, "--no-prompt", "deploy", "--all"]
+    with services.log_file(project, "deploy").open("w") as log:
+        finished = processes.run(
+            deploy, project.root, lambda line: print(line, file=log), environment
+        )
+    if finished.code:
+        code, end_of_log = finished.code, _end_of_log(project, "deploy")
+        raise DigitsError(f"'prefect deploy' exited with {code}; {end_of_log}")
 
 
-def _add_automation(url: str, automation: dict[str, Any]) -> None:
-    api = f"{url}/api/automations"
-    existing = httpx.post(f"{api}/filter", json={}).raise_for_status().json()
-    if all(known["name"] != automation["name"] for known in existing):
-        httpx.post(f"{api}/", json=automation).raise_for_status()
+def _post(url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    return httpx.post(f"{url}/api/{path}", json=body or {}).raise_for_status().json()
 
 
 def _free_port(wanted: int | None) -> int:

@@ -136,14 +136,10 @@ def _iso(time: str) -> str:
 
 def _drift(project: Project) -> dict[str, dict[str, Any]] | None:
     batches = _document(project.drift_report).get("batches")
-    if not isinstance(batches, dict):
+    if batches is None:
         return None
     fields = ("drift", "p_value", "n", "estimated_accuracy")
-    return {
-        name: {field: verdict.get(field) for field in fields}
-        for name, verdict in sorted(batches.items())
-        if isinstance(verdict, dict)
-    }
+    return {name: {field: batches[name].get(field) for field in fields} for name in sorted(batches)}
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A project whose Prefect server, worker and deployments are real, and end with the test."""
+"""Helpers for tests with a real Prefect server, worker and deployments."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 
 def server(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Call `python -m flows.server`, as the Makefile does, with nothing of the user's Prefect."""
+    """Run `python -m flows.server`, as the Makefile does, without the user's Prefect settings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment["PREFECT_WORKER_QUERY_SECONDS"] = "1"
     return subprocess.run(
@@ -38,22 +38,22 @@ def server(project: Project, *arguments: str) -> "subprocess.CompletedProcess[st
 
 @contextmanager
 def serving(project: Project) -> Iterator[None]:
-    """Bring the flows to the project; whatever is started within is stopped, by pid."""
+    """Copy the flows to the project; what is started inside the block is stopped, by pid."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "flows", project.root / "flows", ignore=ignored)
     shutil.copy(REPOSITORY / "prefect.yaml", project.root)
     try:
         yield
     finally:
-        found = pids(project)
+        left = pids(project)
         server(project, "stop")
-        for pid in found.values():
+        for pid in left.values():
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).kill()
 
 
 def pids(project: Project) -> dict[str, int]:
-    """Service → pid, as recorded."""
+    """The recorded pid of each service."""
     if not services.state_file(project).exists():
         return {}
     recorded = files.read_json(services.state_file(project))
@@ -69,8 +69,8 @@ def edit_deployment(project: Project, name: str, **values: object) -> None:
     path.write_text(yaml.safe_dump(document))
 
 
-def ask(url: str, path: str, **query: object) -> Any:
-    """The answer of Prefect's API to a filter."""
+def api_filter(url: str, path: str, **query: object) -> Any:
+    """What Prefect's API answers to a filter, e.g. `flow_runs`."""
     answer = httpx.post(f"{url}/api/{path}/filter", json=query, timeout=30)
     return answer.raise_for_status().json()
 

@@ -1,4 +1,4 @@
-"""A schedule fires by itself: the pins of fastapi and sqlalchemy exist because it once didn't."""
+"""Scheduled runs are started and completed; the pins of fastapi and sqlalchemy ensure that."""
 
 import time
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from serving import ask, edit_deployment, free_port, server, serving
+from serving import api_filter, edit_deployment, free_port, server, serving
 
 from digits.core.project import Project
 
 pytestmark = pytest.mark.timeout(300)
-_PATIENCE = 120.0  # s
+_TIMEOUT = 120.0  # s
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def url(small_project: Project) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def test_runs_of_the_schedule_end_and_say_why(small_project: Project, url: str) -> None:
-    run = _await(url, "COMPLETED")
+def test_scheduled_runs_complete_or_fail_with_the_reason(small_project: Project, url: str) -> None:
+    run = _wait_for_run(url, "COMPLETED")
     assert run["auto_scheduled"] is True
     assert run["created_by"]["type"] == "SCHEDULE"
     assert "no new batches" in run["state"]["message"]
@@ -39,19 +39,21 @@ def test_runs_of_the_schedule_end_and_say_why(small_project: Project, url: str) 
     batch = small_project.build / "inbox" / "march-forms"
     batch.mkdir(parents=True)
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(batch / "one.png")
-    run = _await(url, "FAILED")
+    run = _wait_for_run(url, "FAILED")
     assert "nothing to compare them with" in run["state"]["message"]
     assert "dvc repro" in run["state"]["message"]
 
 
-def _await(url: str, state: str) -> dict[str, Any]:
-    """The first run in a state; fails with what there was instead."""
-    deadline = time.monotonic() + _PATIENCE
+def _wait_for_run(url: str, state: str) -> dict[str, Any]:
+    """The first run in a state; fails with the states of all runs."""
+    deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:
-        runs = ask(url, "flow_runs", flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}})
-        found = [run for run in runs if run["state_type"] == state]
-        if found:
-            return dict(found[0])
+        runs = api_filter(
+            url, "flow_runs", flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+        )
+        matching = [run for run in runs if run["state_type"] == state]
+        if matching:
+            return dict(matching[0])
         time.sleep(0.5)
     pytest.fail(
         f"no run became {state}: {[(r['state_type'], r['state']['message']) for r in runs]}"

@@ -1,4 +1,4 @@
-"""`make server` and `make stop`: everything comes up, on loopback, and nothing is left."""
+"""`make server` and `make stop`: everything starts, on loopback only, and everything is stopped."""
 
 import socket
 import subprocess
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import pytest
-from serving import ask, edit_deployment, free_port, pids, server, serving
+from serving import api_filter, edit_deployment, free_port, pids, server, serving
 
 from digits.core import files, processes
 from digits.core.project import Project
@@ -23,7 +23,7 @@ def project(small_project: Project) -> Iterator[Project]:
         yield small_project
 
 
-def test_starts_once_serves_and_stops(project: Project) -> None:
+def test_start_is_idempotent_and_stop_ends_everything(project: Project) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     started = server(project, "start", "--port", str(port))
@@ -36,8 +36,8 @@ def test_starts_once_serves_and_stops(project: Project) -> None:
     assert page.status_code == 200
     assert "text/html" in page.headers["content-type"]
     assert httpx.get(f"{url}/api/health").json() is True
-    assert _listens_on(before["server"]) == {("127.0.0.1", port)}
-    assert {d["name"]: d["work_pool_name"] for d in ask(url, "deployments")} == {
+    assert _listening_addresses(before["server"]) == {("127.0.0.1", port)}
+    assert {d["name"]: d["work_pool_name"] for d in api_filter(url, "deployments")} == {
         "train": "digits",
         "monitor": "digits",
     }
@@ -54,7 +54,7 @@ def test_starts_once_serves_and_stops(project: Project) -> None:
     assert "Nothing is running" in server(project, "stop").stdout
 
 
-def test_a_start_that_fails_leaves_nothing(project: Project) -> None:
+def test_a_failed_start_leaves_no_process(project: Project) -> None:
     edit_deployment(project, "train", entrypoint="flows/gone.py:pipeline")
     port = free_port()
     started = server(project, "start", "--port", str(port))
@@ -67,7 +67,7 @@ def test_a_start_that_fails_leaves_nothing(project: Project) -> None:
         httpx.get(f"http://127.0.0.1:{port}")
 
 
-def test_a_taken_port_is_named(project: Project) -> None:
+def test_a_port_in_use_is_an_error_that_names_it(project: Project) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -77,21 +77,21 @@ def test_a_taken_port_is_named(project: Project) -> None:
     assert f"port {port} of 127.0.0.1 is taken" in started.stderr
 
 
-def test_stop_spares_a_stranger_with_an_old_pid(project: Project) -> None:
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+def test_stop_spares_another_process_with_a_recorded_pid(project: Project) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        recorded = {"server": stranger.pid, "url": "http://127.0.0.1:1"}
+        recorded = {"server": other.pid, "url": "http://127.0.0.1:1"}
         commands = {"server": [sys.executable, "-m", "prefect", "server", "start"]}
         files.write_json(services.state_file(project), {**recorded, "commands": commands})
         assert services.url(project) is None
         assert "Nothing is running" in server(project, "stop").stdout
-        assert stranger.poll() is None
+        assert other.poll() is None
     finally:
-        stranger.kill()
-        stranger.wait()
+        other.kill()
+        other.wait()
 
 
-def _listens_on(pid: int) -> set[tuple[str, int]]:
+def _listening_addresses(pid: int) -> set[tuple[str, int]]:
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return {
         (connection.laddr.ip, connection.laddr.port)

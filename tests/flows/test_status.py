@@ -1,4 +1,4 @@
-"""Where a project stands: built, fresh from git, damaged, with runs in a database."""
+"""The status of a project: built, freshly cloned, damaged, with runs in Prefect's database."""
 
 import json
 import sqlite3
@@ -31,23 +31,23 @@ def database(project: Project, *rows: tuple[str, str, str, str | None, str | Non
     return path
 
 
-def test_a_built_project_says_what_it_has(built_project: Project) -> None:
-    found = status.read(built_project)
+def test_a_built_project_has_model_data_and_drift(built_project: Project) -> None:
+    current = status.read(built_project)
     test = files.read_json(built_project.metrics)["test"]
-    assert found.model == {"name": "accurate", "accuracy": test["accuracy"], "present": True}
-    assert found.champion is None
-    assert found.data is not None
-    assert f"md5: {found.data.md5}" in built_project.data_pointer.read_text()
-    assert (found.data.files, found.data.present) == (6, True)
-    assert found.stale == {}
-    assert found.runs == []
-    assert found.drift is not None
-    assert found.drift["uci-digits"]["n"] == 120
-    assert found.server is None
-    assert found.problems == []
+    assert current.model == {"name": "accurate", "accuracy": test["accuracy"], "present": True}
+    assert current.champion is None
+    assert current.data is not None
+    assert f"md5: {current.data.md5}" in built_project.data_pointer.read_text()
+    assert (current.data.files, current.data.present) == (6, True)
+    assert current.stale == {}
+    assert current.runs == []
+    assert current.drift is not None
+    assert current.drift["uci-digits"]["n"] == 120
+    assert current.server is None
+    assert current.problems == []
 
 
-def test_the_champion_is_named(built_project: Project) -> None:
+def test_the_champion_has_version_commit_and_accuracy(built_project: Project) -> None:
     version = registry.register(built_project)
     registry.promote(built_project, version.name)
     champion = status.read(built_project).champion
@@ -64,7 +64,7 @@ def test_a_changed_parameter_makes_its_stage_stale(built_project: Project) -> No
     assert status.read(built_project).stale == {"drift": ["params.yaml: drift"]}
 
 
-def test_a_fresh_clone_has_a_status(
+def test_a_fresh_clone_reports_missing_data_and_weights(
     built_project: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -73,13 +73,13 @@ def test_a_fresh_clone_has_a_status(
     run("git", "clone", "-q", str(built_project.root), str(tmp_path / "clone"), cwd=tmp_path)
     monkeypatch.chdir(tmp_path / "clone")
     main(["status"])
-    said = capsys.readouterr()
-    assert "(missing; run 'digits fetch')" in said.out
-    assert "weights missing" in said.out
-    assert said.err == ""
+    output = capsys.readouterr()
+    assert "(missing; run 'digits fetch')" in output.out
+    assert "weights missing" in output.out
+    assert output.err == ""
 
 
-def test_nothing_built_and_no_repository(
+def test_an_empty_project_without_git_has_a_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("dvc.yaml", "params.yaml"):
@@ -92,7 +92,7 @@ def test_nothing_built_and_no_repository(
     assert any("data.dvc: not found" in problem for problem in document["problems"])
 
 
-def test_the_last_runs_come_from_prefects_database(small_project: Project) -> None:
+def test_the_last_five_runs_are_read_from_prefects_database(small_project: Project) -> None:
     rows = [
         (
             f"run-{day}",
@@ -103,41 +103,41 @@ def test_the_last_runs_come_from_prefects_database(small_project: Project) -> No
         )
         for day in range(1, 8)
     ]
-    going = ("going", "RUNNING", "2026-01-09 08:00:00.5", None, None)
+    running = ("running", "RUNNING", "2026-01-09 08:00:00.5", None, None)
     waiting = ("waiting", "SCHEDULED", None, None, None)
     inner = ("inner", "COMPLETED", "2026-01-09 09:00:00", "2026-01-09 09:01:00", "a-task")
-    database(small_project, *rows, going, waiting, inner)  # type: ignore[arg-type]
+    database(small_project, *rows, running, waiting, inner)  # type: ignore[arg-type]
     runs = status.read(small_project).runs
     assert runs is not None
-    assert [run.name for run in runs] == ["going", "run-7", "run-6", "run-5", "run-4"]
+    assert [run.name for run in runs] == ["running", "run-7", "run-6", "run-5", "run-4"]
     assert (runs[0].state, runs[0].start, runs[0].end) == ("running", "2026-01-09T08:00:00Z", None)
 
 
-@pytest.mark.parametrize("harm", ["no table", "no database"])
-def test_a_database_that_is_other_than_expected_is_said_to_be_unknown(
-    small_project: Project, harm: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("damage", ["no table", "no database"])
+def test_runs_are_unknown_if_the_database_is_unreadable(
+    small_project: Project, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = database(small_project)
-    if harm == "no table":
+    if damage == "no table":
         with sqlite3.connect(path) as connection:
             connection.execute("ALTER TABLE flow_run RENAME TO flow_runs")
         connection.close()
     else:
         path.write_bytes(b"something else altogether" * 100)
     main(["status"])
-    said = capsys.readouterr()
-    assert "unknown" in said.out
-    assert "last runs: unknown" in said.err
+    output = capsys.readouterr()
+    assert "unknown" in output.out
+    assert "last runs: unknown" in output.err
 
 
-def test_the_database_is_only_read(small_project: Project) -> None:
+def test_reading_leaves_the_database_unchanged(small_project: Project) -> None:
     path = database(small_project, ("a", "COMPLETED", "2026-01-01", "2026-01-02", None))
     before = path.read_bytes(), sorted(path.parent.iterdir())
     status.read(small_project)
     assert (path.read_bytes(), sorted(path.parent.iterdir())) == before
 
 
-def test_nothing_heavy_is_imported(small_project: Project) -> None:
+def test_no_heavy_package_is_imported(small_project: Project) -> None:
     code = (
         "import sys; from digits.cli import main; main(['status']); "
         f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
@@ -152,7 +152,7 @@ def test_nothing_heavy_is_imported(small_project: Project) -> None:
     assert done.stderr.strip() == "[]"
 
 
-def test_it_is_quick(small_project: Project) -> None:
+def test_status_takes_a_few_seconds_at_most(small_project: Project) -> None:
     started = time.monotonic()
     run("python", "-m", "digits", "status", cwd=small_project.root)
     assert time.monotonic() - started < 6  # two on an idle machine
