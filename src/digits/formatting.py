@@ -57,13 +57,13 @@ def markdown_text(text: str) -> str:
     Special characters become character references, so it is safe inside a line or a table
     cell. GitHub notifies nobody: a zero-width space separates `@` from the name.
     """
-    escaped = _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", _one_line(text))
+    escaped = _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", one_line(text))
     return escaped.replace("&#64;", "&#64;&#8203;")
 
 
 def markdown_code(text: str) -> str:
     """Untrusted text as a code span that is safe in a table cell; `-` if it is empty."""
-    text = _one_line(text).replace("|", r"\|")
+    text = one_line(text).replace("|", r"\|")
     if not text:
         return "-"
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
@@ -71,6 +71,6 @@ def markdown_code(text: str) -> str:
     return f"{fence}{padding}{text}{padding}{fence}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """`text` with control characters and runs of white space replaced by one space."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())

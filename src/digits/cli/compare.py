@@ -1,15 +1,15 @@
-"""`digits compare`: a `Comparison` as tables on a terminal, Markdown for a pull request, or JSON.
+"""`digits compare`: a `Comparison` as tables on a terminal, as Markdown, or as JSON.
 
-Names and values come from files that others may have written: on a terminal they are stripped of
-control characters, in Markdown they stand in code spans where nothing has a meaning.
+Names and values come from files that the author of a pull request may have written. On a terminal
+they are stripped of control characters; in Markdown they are in code spans or escaped.
 """
 
+import hashlib
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import click
@@ -17,69 +17,165 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from digits.cli import _terminal
 from digits.core import files, params
-from digits.core.errors import Verdict
+from digits.core.errors import DigitsError, Verdict
 from digits.core.project import Project
-from digits.versioning import comparison
-from digits.versioning.comparison import Change, Comparison, Row
+from digits.formatting import markdown_code, markdown_table, markdown_text, one_line
+from digits.versioning import comparison, git
+from digits.versioning.comparison import Comparison, MetricChange
 
-MARKER = "<!-- digits-compare -->"  # by which a workflow finds the one comment it keeps up to date
-_ROWS = 40  # of any one list; a comment may have 65,536 characters
-_WIDTH = 80  # characters of any one value
-_CHANCE = 0.05
-_PLAIN = re.compile(r"[^A-Za-z0-9 .,:;=%()'-]")
-_SIGNS = {"same": "=", "better": "✅ better", "worse": "🔸 worse", "regression": "❌ regression"}
+MARKER = "<!-- digits-compare -->"  # by which the workflow finds the comment that it updates
+_MAX_ROWS = 40  # of a list
+_MAX_SIZE = 5_000  # characters of a list; a comment on GitHub may have 65,536
+_MAX_NAME = 200  # characters
+_MAX_VALUE = 80
+_SIGNIFICANT = 0.05
+_OUTCOMES = {
+    "same": "=",
+    "better": "✅ better",
+    "worse": "🔸 worse",
+    "regression": "❌ regression",
+    "changed": "changed",
+}
 
 
 @click.command("compare")
 @click.argument("revision", metavar="[REV]", required=False)
 @click.option(
     "--markdown",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="Also write the comparison as Markdown to this file (- for standard output alone).",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="-",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Print Markdown instead of tables; with FILE, print tables and write Markdown to FILE.",
 )
 @click.option(
     "--links",
     metavar="URL",
-    help="Where a revision's files can be seen; Markdown then shows the plots of both sides.",
+    help="Show the plots of both sides in Markdown, from URL/<commit>/<path>.",
 )
-@click.option("--strict", is_flag=True, help="Exit 1 also if figures are stale ('dvc repro').")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 also if results are stale.")
+@_terminal.json_option
 def command(
-    revision: str | None, markdown: Path | None, links: str | None, strict: bool, as_json: bool
+    revision: str | None, markdown: str | None, links: str | None, strict: bool, as_json: bool
 ) -> None:
-    """This working tree against REV: metrics, significance, parameters, data, drift, code.
+    """Compare the working tree with REV: is the model worse, and what else changed?
 
-    REV is a commit, branch, tag or DVC experiment; without it, the commit where this branch left
-    main. Exit code 1 if a metric fell by more than its tolerance (compare.tolerance in
-    params.yaml), or if the data's validation succeeded before and fails now.
+    REV is a commit, branch, tag or DVC experiment, by default the commit where this branch left
+    main. It comes before --markdown: 'compare --markdown main' is an error, so that no file named
+    main is written by mistake.
+
+    \b
+    Exit codes: 0 no regression
+                1 a metric got worse by more than compare.tolerance in params.yaml allows,
+                  or data validation succeeded before and fails now
+                2 REV is unknown, or a report is missing or damaged
+    \b
+    Examples:
+      digits compare v0.1.0
+      digits compare main --markdown
+      digits compare main --markdown comparison.md
     """
     project = Project.find()
+    file = None if markdown == "-" else markdown
+    if file:
+        _refuse_revision(project, file)
     tolerance = params.load(project.params).compare.tolerance
     result = comparison.compare(project, revision, tolerance)
-    to_stdout = str(markdown) == "-"
-    if markdown and not to_stdout:
-        files.write_text(markdown, render(result, links))
+    if file:
+        files.write_text(Path(file), render(result, links))
+        click.echo(f"Markdown written to {file}", err=True)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=2))
-    elif to_stdout:
-        click.echo(render(result, links))
+    elif markdown and not file:
+        click.echo(render(result, links), nl=False)
     else:
-        show(result, Console())
-    _judge(result, strict=strict)
-
-
-def _judge(result: Comparison, *, strict: bool) -> None:
+        show(result, Console(highlight=False))
     reasons = list(result.regressions)
     if strict and result.stale:
         reasons.append(f"stale: {', '.join(result.stale)}; run 'dvc repro' and commit its reports")
     if reasons:
-        raise Verdict(f"against {_base(result)}: {_clean('; '.join(reasons), width=400)}")
+        raise Verdict(f"against {_base(result)}: {one_line('; '.join(reasons))}")
 
 
-def _base(result: Comparison) -> str:
-    short = result.commit[:7]
-    return short if result.commit.startswith(result.base) else f"{_clean(result.base)} ({short})"
+def _refuse_revision(project: Project, file: str) -> None:
+    try:
+        git.resolve(project, file)
+    except DigitsError:
+        return
+    raise click.UsageError(
+        f"'{file}' after --markdown is a revision, expected a file; run 'digits compare {file} "
+        f"--markdown' to compare with it, or '--markdown ./{file}' to write a file of that name"
+    )
+
+
+# both renderings
+
+
+class _Untrusted(str):
+    """A name or value from a file, in one line of limited length."""
+
+
+class _Section(NamedTuple):
+    """A table; `right` are the right-aligned columns."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    right: Sequence[int] = ()
+
+
+def _sections(result: Comparison, links: str | None = None) -> Iterator[_Section]:
+    before_now = ("before", "now")
+    shown = [one for one in result.metrics if one.outcome != "same" or one.tolerance is not None]
+    rest = len(result.metrics) - len(shown)
+    yield _Section(
+        f"Metrics ({rest} more are unchanged)" if rest else "Metrics",
+        ("metric", *before_now, "change", "tolerance", ""),
+        [(*_figures(one), _number(one.tolerance), _OUTCOMES[one.outcome]) for one in shown],
+        right=(1, 2, 3, 4),
+    )
+    digits = [_figures(one) for one in result.digits]
+    yield _Section("Per digit", ("digit", *before_now, "change"), digits, right=(1, 2, 3))
+    yield _Section("Test images that changed sides", ("", "index"), _images(result))
+    for title, changes in (
+        ("Parameters", result.parameters),
+        ("Data", result.data),
+        ("Drift", result.drift),
+        ("Validation", [result.validation] if result.validation else []),
+    ):
+        rows = [(_name(change.name), _value(change.old), _value(change.new)) for change in changes]
+        yield _Section(f"{title} ({len(rows)})", ("", *before_now), rows)
+    code = [(_name(path),) for path in result.code]
+    yield _Section(f"Code ({len(code)})", ("file",), code)
+    sides = {"before": result.commit, "now": result.head} if links else {}
+    plots = [
+        (
+            _name(path),
+            *(
+                f"![{side}]({links}/{commit}/{quote(path)}?raw=true)"
+                for side, commit in sides.items()
+            ),
+        )
+        for path in result.plots
+    ]
+    yield _Section(f"Plots ({len(plots)})", ("file", *sides), plots)
+    stale = [(_name(stage), _name(", ".join(changes))) for stage, changes in result.stale.items()]
+    yield _Section(f"Stale stages ({len(stale)})", ("stage", "what changed"), stale)
+
+
+def _limited(rows: Sequence[Sequence[str]]) -> tuple[list[Sequence[str]], str]:
+    """As many rows as a list may have, and a note on the others."""
+    shown: list[Sequence[str]] = []
+    size = 0
+    for row in rows[:_MAX_ROWS]:
+        size += sum(map(len, row))
+        if size > _MAX_SIZE:
+            break
+        shown.append(row)
+    rest = len(rows) - len(shown)
+    return shown, f"… and {rest} more" if rest else ""
 
 
 def _headline(result: Comparison) -> str:
@@ -87,218 +183,137 @@ def _headline(result: Comparison) -> str:
         return "❌ Regression"
     if not result.comparable:
         return "✅ Nothing to compare with yet"
-    return "⚠️ No regression, but stale figures" if result.stale else "✅ No regression"
+    return "⚠️ No regression, but stale results" if result.stale else "✅ No regression"
+
+
+def _base(result: Comparison) -> str:
+    commit = result.commit[:7]
+    return commit if result.commit.startswith(result.base) else f"{_name(result.base)} ({commit})"
+
+
+def _significance(result: Comparison) -> str:
+    test = result.significance
+    if test is None:
+        return f"not tested: {result.not_tested}"
+    if not test.newly_wrong and not test.newly_right:
+        return "both sides get exactly the same test images wrong"
+    verdict = "is significant" if test.p_value < _SIGNIFICANT else "may be chance"
+    return (
+        f"{len(test.newly_wrong)} test images are newly wrong, {len(test.newly_right)} newly "
+        f"right; the difference {verdict} (p = {test.p_value:.2g}, McNemar's exact test)"
+    )
+
+
+def _images(result: Comparison) -> list[tuple[str, str]]:
+    test = result.significance
+    sides = {"newly wrong": test.newly_wrong, "newly right": test.newly_right} if test else {}
+    return [
+        (
+            f"{len(images)} {side}",
+            ", ".join(map(str, images[:_MAX_ROWS])) + (", …" if images[_MAX_ROWS:] else ""),
+        )
+        for side, images in sides.items()
+        if images
+    ]
+
+
+def _figures(metric: MetricChange) -> tuple[str, str, str, str]:
+    change = _number(metric.change, sign="+")
+    return _name(metric.name), _number(metric.old), _number(metric.new), change
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value:{sign}d}" if isinstance(value, int) else f"{value:{sign}.4f}"
+
+
+def _name(text: str) -> _Untrusted:
+    return _shortened(text, _MAX_NAME)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    return _shortened(value if isinstance(value, str) else json.dumps(value), _MAX_VALUE)
+
+
+def _shortened(text: str, width: int) -> _Untrusted:
+    """One line; in a long one, a digest replaces the middle so that no two look the same."""
+    if len(text) > width:
+        digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
+        text = f"{text[: width // 2]}…{digest}…{text[-width // 2 + 10 :]}"
+    return _Untrusted(one_line(text))
 
 
 # Markdown
 
 
 def render(result: Comparison, links: str | None = None) -> str:
-    """The comparison as a comment for a pull request: the verdict first, details folded.
+    """The comparison as a comment on a pull request: verdict and metrics, then folded details.
 
     Args:
-        links: address under which `<commit>/<path>` shows a file, for the plots of both sides.
+        links: the URL under which `<commit>/<path>` shows a file; adds both sides' plots.
     """
-    against = "" if not result.comparable else f" against {_code(_base(result))}"
+    base = markdown_code(_base(result))
+    against = f" against {base}" if result.comparable else ""
     parts = [f"{MARKER}\n## {_headline(result)}{against}"]
-    parts += ["\n".join(f"- **{_plain(reason)}**" for reason in result.regressions)]
-    parts += [_stale(result), _metrics(result), _chance(result), *_details(result, links)]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _stale(result: Comparison) -> str:
-    if not result.stale:
-        return ""
-    stages = ", ".join(
-        f"{_code(stage)} ({', '.join(map(_code, changes[:3]))}{', …' if len(changes) > 3 else ''})"
-        for stage, changes in result.stale.items()
-    )
-    return f"> ⚠️ The figures belong to an older state of {stages}. Run `dvc repro` and commit."
-
-
-def _metrics(result: Comparison) -> str:
-    if not result.comparable:
-        return f"{_code(_base(result))} has no `reports/metrics.json`."
-    shown, rest = _shown(result.metrics)
-    rows = [
-        (
-            _code(row.name),
-            *_figures(row),
-            _amount(row.tolerance),
-            _SIGNS.get(row.outcome, "changed"),
-        )
-        for row in shown
+    reasons, more = _limited([(markdown_text(reason),) for reason in result.regressions])
+    parts += ["\n".join(f"- **{reason}**" for (reason,) in reasons), more]
+    if result.stale:
+        parts.append("> ⚠️ Some stages are stale (see below). Run `dvc repro` and commit.")
+    metrics, *details = _sections(result, links)
+    if result.comparable:
+        significance = f"**Significance:** {markdown_text(_significance(result))}."
+        parts += [f"### {metrics.title}", _table(metrics), significance]
+    else:
+        parts.append(f"{base} has no `reports/metrics.json`.")
+    parts += [
+        f"<details>\n<summary>{section.title}</summary>\n\n{_table(section)}\n\n</details>"
+        for section in details
+        if section.rows
     ]
-    table = _table(("metric", "before", "now", "change", "tolerance", ""), rows, right=(1, 2, 3, 4))
-    return table + (f"\n\n{rest} more are unchanged." if rest else "")
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _chance(result: Comparison) -> str:
-    if not result.comparable:
-        return ""
-    return f"**Significance:** {_plain(_significance(result))}."
+def _table(section: _Section) -> str:
+    cells = [
+        [markdown_code(cell) if isinstance(cell, _Untrusted) else cell for cell in row]
+        for row in section.rows
+    ]
+    rows, more = _limited(cells)
+    return markdown_table(section.head, rows, section.right) + (f"\n\n{more}" if more else "")
 
 
-def _details(result: Comparison, links: str | None) -> Iterable[str]:
-    per_digit = [(_code(row.name), *_figures(row)) for row in result.digits]
-    yield _folded(
-        f"Per digit ({len(per_digit)})",
-        ("digit", "before", "now", "change"),
-        per_digit,
-        right=(1, 2, 3),
-    )
-    yield _folded("Test images that changed sides", ("", "index"), _images(result))
-    for title, changes in _changes(result):
-        rows = [(_code(one.name), _code(one.old), _code(one.new)) for one in changes]
-        yield _folded(f"{title} ({len(rows)})", ("", "before", "now"), rows)
-    yield _folded(f"Code ({len(result.code)})", ("file",), [(_code(path),) for path in result.code])
-    plots = [_plot(path, result, links) for path in result.plots]
-    yield _folded(f"Plots ({len(plots)})", ("plot", "before", "now") if links else ("plot",), plots)
-
-
-def _plot(path: str, result: Comparison, links: str | None) -> tuple[str, ...]:
-    if not links:
-        return (_code(path),)
-    sides = (("before", result.commit), ("now", result.head))
-    return (
-        _code(path),
-        *(f"![{side}]({links}/{commit}/{quote(path)}?raw=true)" for side, commit in sides),
-    )
-
-
-def _folded(
-    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[int] = ()
-) -> str:
-    if not rows:
-        return ""
-    more = f"\n\n… and {len(rows) - _ROWS} more" if len(rows) > _ROWS else ""
-    table = _table(head, rows[:_ROWS], right) + more
-    return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    rule = ["--:" if column in set(right) else ":--" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
-
-
-def _code(value: Any) -> str:
-    """Any value as a code span that is safe in a table cell; absent is a dash."""
-    text = _clean(value).replace("|", r"\|")
-    if not text:
-        return "-"
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    padding = " " if "`" in text else ""
-    return f"{fence}{padding}{text}{padding}{fence}"
-
-
-def _plain(text: str) -> str:
-    """Text in which no character has a meaning in Markdown or HTML."""
-    plain = _PLAIN.sub(lambda found: f"&#{ord(found[0])};", _clean(text, width=400))
-    return plain.replace("&#64;", "&#64;&#8203;")  # an invisible space: nobody gets notified
-
-
-# a terminal
+# terminal
 
 
 def show(result: Comparison, console: Console) -> None:
     """Print the comparison as tables."""
-    against = f" against {_base(result)}"
-    console.print(Text(_headline(result) + against, style="bold"))
+    console.print(Text(f"{_headline(result)} against {_base(result)}", style="bold"))
     for reason in result.regressions:
-        console.print(Text(f"  {_clean(reason, width=400)}", style="red"))
-    for stage, changes in result.stale.items():
-        console.print(Text(f"  stale: {_clean(stage)} ({_clean(', '.join(changes))})"))
-    _show_metrics(result, console)
+        console.print(Text(f"  {one_line(reason)}", style="red"))
     if result.comparable:
         console.print(Text(_significance(result)))
-        for side, ids in _images(result):
-            console.print(Text(f"  {side}: {ids}"))
-    for title, changes_ in _changes(result):
-        rows = [(one.name, _clean(one.old) or "-", _clean(one.new) or "-") for one in changes_]
-        _print(console, title, ("", "before", "now"), rows)
-    _print(console, "Code", ("file",), [(path,) for path in result.code])
-    _print(console, "Plots", ("file",), [(path,) for path in result.plots])
-
-
-def _show_metrics(result: Comparison, console: Console) -> None:
-    shown, rest = _shown(result.metrics)
-    rows = [
-        (row.name, *_figures(row), _amount(row.tolerance), _SIGNS.get(row.outcome, "changed"))
-        for row in shown
-    ]
-    title = f"Metrics ({rest} more are unchanged)" if rest else "Metrics"
-    _print(console, title, ("metric", "before", "now", "change", "tolerance", ""), rows)
-    digits = [(row.name, *_figures(row)) for row in result.digits]
-    _print(console, "Per digit", ("digit", "before", "now", "change"), digits)
-
-
-def _print(
-    console: Console, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
-    if not rows:
-        return
-    table = Table(*head, title=title, title_justify="left")
-    for cells in rows[:_ROWS]:
-        table.add_row(*(Text(_clean(cell)) for cell in cells))
-    console.print(table)
-    if len(rows) > _ROWS:
-        console.print(f"… and {len(rows) - _ROWS} more")
-
-
-# both
-
-
-def _shown(rows: list[Row]) -> tuple[list[Row], int]:
-    """The rows worth a line, and the number of the others."""
-    shown = [row for row in rows if row.outcome != "same" or row.tolerance is not None][:_ROWS]
-    return shown, len(rows) - len(shown)
-
-
-def _changes(result: Comparison) -> Iterable[tuple[str, list[Change]]]:
-    yield "Parameters", result.parameters
-    yield "Data", result.data
-    yield "Drift", result.drift
-    yield "Validation", [result.validation] if result.validation else []
-
-
-def _images(result: Comparison) -> list[tuple[str, str]]:
-    found = result.significance
-    if found is None:
-        return []
-    sides = {"newly wrong": found.newly_wrong, "newly right": found.newly_right}
-    return [
-        (f"{len(ids)} {side}", ", ".join(map(str, ids[:_ROWS])) + ("…" if ids[_ROWS:] else ""))
-        for side, ids in sides.items()
-        if ids
-    ]
-
-
-def _significance(result: Comparison) -> str:
-    found = result.significance
-    if found is None:
-        return f"not tested: {result.not_tested}"
-    if not found.newly_wrong and not found.newly_right:
-        return "both sides get exactly the same test images wrong"
-    verdict = "more than chance" if found.p_value < _CHANCE else "may well be chance"
-    return (
-        f"newly wrong test images: {len(found.newly_wrong)}, newly right: "
-        f"{len(found.newly_right)}; {verdict} (p = {found.p_value:.2g}, McNemar's exact test)"
-    )
-
-
-def _figures(row: Row) -> tuple[str, str, str]:
-    return _amount(row.old), _amount(row.new), _amount(row.change, sign="+")
-
-
-def _amount(value: float | None, sign: str = "") -> str:
-    if value is None:
-        return "-"
-    return f"{value:{sign}d}" if isinstance(value, int) else f"{value:{sign}.4f}"
-
-
-def _clean(value: Any, width: int = _WIDTH) -> str:
-    """One line without control characters, cut to `width`; absent is empty."""
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
-    line = "".join(one if one.isprintable() else " " for one in text)
-    line = " ".join(line.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
+    for section in _sections(result):
+        if not section.rows:
+            continue
+        table = Table(
+            title=section.title, title_justify="left", title_style="bold", box=None, pad_edge=False
+        )
+        for column, title in enumerate(section.head):
+            right = column in section.right
+            table.add_column(
+                title,
+                header_style="dim",
+                justify="right" if right else "left",
+                no_wrap=right,
+                overflow="fold",  # a name is never cut
+            )
+        rows, more = _limited(section.rows)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print()
+        console.print(table)
+        if more:
+            console.print(more)
