@@ -20,9 +20,9 @@ NAMES = sorted(
 
 
 def main(names: list[str]) -> None:
-    """Run the benchmarks of those names, or all; what was measured before is kept."""
+    """Run the named benchmarks, or all; earlier results of the others are kept."""
     if unknown := [name for name in names if name not in NAMES]:
-        sys.exit(f"bench: no benchmark {', '.join(unknown)}; known: {', '.join(NAMES)}")
+        sys.exit(f"bench: unknown benchmark {', '.join(unknown)}; known: {', '.join(NAMES)}")
     os.environ.update(processes.QUIET_TOOLS_ENV)
     project = Project.find()
     bench = Bench(project)
@@ -58,10 +58,10 @@ def _page(figures: dict[str, Any]) -> str:
             "# Benchmarks",
             "",
             f"`make bench` on {machine['cpu']}, {machine['cores']} cores, {machine['system']}. "
-            "Values are means or medians of the runs; the spread is their sample standard "
-            "deviation. Accuracies are on MNIST's test set, which chose nothing.",
+            "Values are means or medians over runs; the spread is their sample standard deviation. "
+            "Accuracy is measured on MNIST's test set, which is never used to choose a model.",
             "",
-            markdown_table(("what", "value", "spread", "target", "held against", "note"), rows),
+            markdown_table(("benchmark", "value", "spread", "target", "reference", "note"), rows),
             "",
         ]
     )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from digits.plots.style import BLUE, DASHED, GRID, MUTED, PERCENT, RED, WIDTH, png, sheet
+from digits.plots.style import BLUE, DASHED, MUTED, PERCENT, RED, WIDTH, image_axes, png, sheet
 
 
 @png
@@ -57,18 +57,10 @@ def mean_digits(images: np.ndarray, labels: np.ndarray) -> Figure:
         layout=None,
     )
     pitch = WIDTH / 10
-    side = pitch - 0.08
     for digit in range(10):
         own = np.asarray(images[labels == digit], dtype=np.float32)
         for row, values in enumerate((own.mean(axis=0), own.std(axis=0)) if len(own) else ()):
-            place = (
-                (digit * pitch + 0.04) / WIDTH,
-                (2.55 - 0.78 - row * pitch - side) / 2.55,
-                side / WIDTH,
-                side / 2.55,
-            )
-            axes = figure.add_axes(place, xticks=[], yticks=[])
+            axes = image_axes(figure, digit * pitch + 0.04, 0.78 + row * pitch, pitch - 0.08)
             largest = 127.5 if row else 255  # reached if half of the values are 0 and half are 255
             axes.imshow(-values, cmap="gray", vmin=-largest, vmax=0)
-            axes.spines[:].set(visible=True, color=GRID)
     return figure

@@ -16,7 +16,6 @@ from digits.plots.style import (
     BLUE,
     CALM,
     DASHED,
-    GRID,
     HEAD,
     HOLLOW,
     INK,
@@ -24,6 +23,7 @@ from digits.plots.style import (
     PERCENT,
     RED,
     WIDTH,
+    image_axes,
     png,
     sheet,
 )
@@ -90,12 +90,13 @@ def per_digit(figures: Mapping[str, Mapping[str, Any]]) -> Figure:
     precision = np.array([figures[digit]["precision"] for digit in digits], dtype=float)
     intervals = np.array([figures[digit]["recall_interval"] for digit in digits], dtype=float)
     lowest = _axis_start(float(min(intervals.min(), precision.min())))
+    axis_note = f"The axis starts at {100 * lowest:g} %, not at 0. " if lowest else ""
     weak, strong = digits[int(recall.argmin())], digits[int(recall.argmax())]
     figure = sheet(
         4.3,
         f"Recall is lowest for {weak} ({percent(recall.min())}) "
         f"and highest for {strong} ({percent(recall.max())})",
-        f"{_start_note(lowest)} Pale bars: confidence interval of recall.",
+        f"{axis_note}Pale bars: confidence interval of recall.",
     )
     axes = figure.add_subplot()
     places = np.arange(len(digits))
@@ -134,15 +135,10 @@ def mistakes(images: np.ndarray, rows: Sequence[Mapping[str, Any]], most: int = 
     height = -(-len(order) // _COLUMNS) * _TILE + HEAD
     figure = sheet(height, *_mistakes_title(len(order), len(rows)), layout=None)
     pitch = WIDTH / _COLUMNS
-    side = pitch - 0.2
     for place, index in enumerate(order):
         row, column = divmod(place, _COLUMNS)
-        left, bottom = column * pitch + 0.1, height - HEAD - row * _TILE - side
-        axes = figure.add_axes(
-            (left / WIDTH, bottom / height, side / WIDTH, side / height), xticks=[], yticks=[]
-        )
+        axes = image_axes(figure, column * pitch + 0.1, HEAD + row * _TILE, pitch - 0.2)
         axes.imshow(255 - images[index], cmap="gray", vmin=0, vmax=255)  # ink on paper
-        axes.spines[:].set(visible=True, color=GRID)
         _caption(axes, rows[index])
     return figure
 
@@ -216,12 +212,10 @@ def robustness(errors: Mapping[str, float], clean: float) -> Figure:
         f"Dashed: the same images without corruption, {percent(clean)} misread.",
     )
     axes = figure.add_subplot()
-    axes.barh(range(len(names)), values, color=BLUE, height=0.62)
-    for place, value in enumerate(values):
-        axes.annotate(
-            percent(value), (value, place), (4, 0), textcoords="offset points", va="center",
-            fontsize=9, color=MUTED, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
-        )  # fmt: skip
+    bars = axes.barh(range(len(names)), values, color=BLUE, height=0.62)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+    labels = [percent(value) for value in values]
+    axes.bar_label(bars, labels, padding=4, fontsize=9, color=MUTED, bbox=behind)
     axes.axvline(clean, color=RED, linewidth=1.2, linestyle=DASHED)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.tick_params(axis="y", length=0)
@@ -238,12 +232,8 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.
 
 def _draw_counts(axes: Axes, bins: pd.DataFrame) -> None:
     middles = (bins["start"] + bins["stop"]) / 2
-    axes.bar(middles, bins["n"], width=0.86 * (bins["stop"] - bins["start"]), color=BLUE)
-    for middle, n in zip(middles, bins["n"], strict=True):
-        axes.annotate(
-            f"{n:,}", (middle, n), (0, 2), textcoords="offset points", ha="center",
-            fontsize=8, color=MUTED,
-        )  # fmt: skip
+    bars = axes.bar(middles, bins["n"], width=0.86 * (bins["stop"] - bins["start"]), color=BLUE)
+    axes.bar_label(bars, fmt="{:,.0f}", fontsize=8, color=MUTED)
     axes.set_yscale("log")
     axes.set_ylim(0.5, 6 * max([10, *bins["n"]]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -284,10 +274,6 @@ def _axis_start(lowest: float) -> float:
     return max(0.0, round(math.floor(lowest / step - 1e-9) * step, 4))
 
 
-def _start_note(lowest: float) -> str:
-    return f"The axis starts at {100 * lowest:g} %, not at 0." if lowest else ""
-
-
 def _mistakes_title(shown: int, total: int) -> tuple[str, str]:
     if not total:
         return "No misread digits", "The model read every digit correctly."
@@ -299,15 +285,15 @@ def _mistakes_title(shown: int, total: int) -> tuple[str, str]:
 
 
 def _caption(axes: Axes, row: Mapping[str, Any]) -> None:
-    below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    looks: tuple[dict[str, Any], ...] = (
-        {"xytext": (0, -4), "fontsize": 11},
-        {"xytext": (27, -4), "fontsize": 11, "weight": "bold", "color": RED},
-        {"xytext": (0, -20), "fontsize": 9, "color": MUTED},
+    texts: tuple[tuple[str, tuple[int, int], dict[str, Any]], ...] = (
+        (f"{row['label']} →", (0, -4), {"fontsize": 11}),
+        (f"{row['prediction']}", (27, -4), {"fontsize": 11, "weight": "bold", "color": RED}),
+        (f"{100 * float(row['confidence']):.1f} %", (0, -20), {"fontsize": 9, "color": MUTED}),
     )
-    texts = f"{row['label']} →", f"{row['prediction']}", f"{100 * float(row['confidence']):.1f} %"
-    for text, look in zip(texts, looks, strict=True):
-        axes.annotate(text, (0, 0), va="top", **below, **look)
+    for text, offset, looks in texts:
+        axes.annotate(
+            text, (0, 0), offset, "axes fraction", textcoords="offset points", va="top", **looks
+        )
 
 
 def _curves_title(val: Mapping[str, Sequence[float]], best_epoch: int) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, Literal, ParamSpec
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
@@ -78,3 +79,12 @@ def sheet(height: float, title: str, note: str, layout: _Layout = "constrained")
     figure.text(0.1 / WIDTH, 1 - 0.12 / height, title, va="top", fontsize=13, weight="bold")
     figure.text(0.1 / WIDTH, 1 - 0.42 / height, note, va="top", fontsize=9.5, color=MUTED)
     return figure
+
+
+def image_axes(figure: Figure, left: float, top: float, side: float) -> Axes:
+    """Square, framed axes for an image; sizes are in inches, from the figure's top left corner."""
+    width, height = figure.get_size_inches()
+    place = (left / width, (height - top - side) / height, side / width, side / height)
+    axes = figure.add_axes(place, xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=GRID)
+    return axes

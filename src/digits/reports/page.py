@@ -210,33 +210,28 @@ def _batches(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Batches by name, their tests by decreasing distance, with the lengths of bars in percent."""
     batches: Mapping[str, Mapping[str, Any]] = report.get("batches", {})
     tests = [test for batch in batches.values() for test in batch.get("tests", {}).values()]
-    longest = max([0.25, *map(_distance, tests)])  # the same scale for all batches
+    distances = [test.get("distance") for test in tests]
+    distances += [batch.get("min_distance") for batch in batches.values()]
+    longest = max([0.25, *filter(_is_number, distances)])  # the same scale for all batches
+
+    def length(distance: Any) -> float:
+        return 100 * distance / longest if _is_number(distance) else 0.0
+
     return [
-        dict(batch)
-        | {
+        {
+            **batch,
             "name": name,
-            "mark": _mark(batch.get("min_distance"), longest),
-            "tests": _bars(batch.get("tests", {}), longest),
+            "mark": length(batch.get("min_distance")),
+            "tests": sorted(
+                (
+                    {**test, "name": feature, "length": length(test.get("distance"))}
+                    for feature, test in batch.get("tests", {}).items()
+                ),
+                key=lambda test: (-test["length"], test["name"]),
+            ),
         }
         for name, batch in sorted(batches.items())
     ]
-
-
-def _mark(least: Any, longest: float) -> float | None:
-    return 100 * least / longest if _is_number(least) and least <= longest else None
-
-
-def _bars(tests: Mapping[str, Mapping[str, Any]], longest: float) -> list[dict[str, Any]]:
-    rows = [
-        dict(test) | {"name": name, "length": 100 * _distance(test) / longest}
-        for name, test in tests.items()
-    ]
-    return sorted(rows, key=lambda row: (-row["length"], row["name"]))
-
-
-def _distance(test: Mapping[str, Any]) -> float:
-    distance = test.get("distance")
-    return distance if _is_number(distance) else 0.0
 
 
 def _params(sources: Sources) -> dict[str, list[dict[str, Any]]]:
