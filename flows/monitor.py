@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.intake import inbox as inboxes
-from digits.intake.inbox import Batch, Checked
+from digits.intake.inbox import Batch, CheckedBatch
 
 if TYPE_CHECKING:
     from digits.drift.detector import DriftDetector
@@ -29,7 +29,7 @@ def monitor(inbox: str = "build/inbox", quiet: float = 30) -> State[Any]:
     project = Project.find()
     folder = project.root / inbox
     try:
-        batches = inboxes.new_batches(folder, inboxes.remembered(project), quiet)
+        batches = inboxes.new_batches(folder, inboxes.known_batches(project), quiet)
         if not batches:
             missing = "" if folder.is_dir() else ", which does not exist yet"
             return Completed(message=f"no new batches in {project.relative(folder)}{missing}")
@@ -52,12 +52,12 @@ def monitor(inbox: str = "build/inbox", quiet: float = 30) -> State[Any]:
 
 
 @task(name="check", task_run_name="{batch.name}", cache_policy=NO_CACHE)
-def check(project: Project, batch: Batch, detector: "DriftDetector") -> Checked:
+def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedBatch:
     """Check one batch, emit an event if it drifted, and remember that it was checked."""
     checked = inboxes.check(project, batch, detector)
     for file, reason in checked.refused:
         get_run_logger().warning("refused %s: %s", file, reason)
-    get_run_logger().info(inboxes.sentence(checked))
+    get_run_logger().info(inboxes.summary(checked))
     if checked.status == "drift":
         emit_event(
             event="digits.drift",
@@ -65,7 +65,7 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> Checked:
                 "prefect.resource.id": f"digits.batch.{batch.name}",
                 "prefect.resource.name": batch.name,
             },
-            payload=inboxes.payload(checked),
+            payload=inboxes.event_payload(checked),
         )
-    inboxes.remember(project, batch, checked)
+    inboxes.record(project, batch, checked)
     return checked

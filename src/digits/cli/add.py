@@ -12,7 +12,7 @@ from digits.core.errors import Verdict
 from digits.core.project import Project
 
 if TYPE_CHECKING:
-    from digits.intake.intake import Intake
+    from digits.intake.intake import IntakeResult
 
 _MAX_NAMED = 5  # quarantined pictures
 
@@ -58,7 +58,7 @@ def command(
 
     project = Project.find()
     with _terminal.progress("reading", None) as on_done:
-        batch = intake.take_in(
+        batch = intake.add(
             project,
             path,
             name,
@@ -75,7 +75,7 @@ def command(
         raise Verdict(f"{name}: rejected: {_reasons(batch)}")
 
 
-def _show(batch: "Intake", project: Project) -> None:
+def _show(batch: "IntakeResult", project: Project) -> None:
     labelled = "labelled" if batch.labelled else "unlabelled"
     click.echo(f"{batch.name}: {batch.n:,} pictures, {labelled}")
     for name, reason in batch.refused[:_MAX_NAMED]:
@@ -98,7 +98,7 @@ def _show(batch: "Intake", project: Project) -> None:
         click.echo(f"stored: {batch.kept}; add it again with --labels to make it part of data/")
 
 
-def _reasons(batch: "Intake") -> str:
+def _reasons(batch: "IntakeResult") -> str:
     from digits.validation import expectations
 
     reasons = [

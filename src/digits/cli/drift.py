@@ -52,7 +52,7 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
     project = Project.find()
     detector = DriftDetector.load(project.root)
     with _terminal.progress("reading", None) as on_done:
-        batch = intake.inspect(path, labels, on_picture=on_done)
+        batch = intake.parse(path, labels, on_picture=on_done)
     result = detector.check(batch.images, batch.labels, html)
     if as_json:
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]

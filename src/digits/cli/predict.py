@@ -68,7 +68,9 @@ def _files(path: Path) -> list[tuple[Path, str]]:
     """The picture files at `path`, each with its problem, or an empty string."""
     if not path.exists():
         return [(path, "file or folder not found")]
-    return [(file, "") for file in readers.find(path)] or [(path, "no pictures in this folder")]
+    return [(file, "") for file in readers.picture_files(path)] or [
+        (path, "no pictures in this folder")
+    ]
 
 
 def _load(project: Project, version: str | None) -> "Recogniser":

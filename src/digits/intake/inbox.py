@@ -1,8 +1,7 @@
-"""The inbox: which batches are new there, and whether their handwriting has drifted.
+"""The inbox: finds new batches of handwriting, checks them for drift and describes the results.
 
-Everything in the inbox, a folder of pictures or a file, is a batch once nothing about it changes
-any more. Batches stay where they are; name and content of what was checked are remembered. When
-this happens, and who is told, is the flow's business.
+Each folder or file in the inbox is a batch, which is checked once nothing in it changes any more.
+Batches stay in the inbox; name and SHA-256 of those checked are recorded in build/state.
 """
 
 import hashlib
@@ -18,23 +17,22 @@ from typing import TYPE_CHECKING, Any, Literal
 from digits.core import files, params
 from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
+from digits.formatting import markdown_table, markdown_text
 
 if TYPE_CHECKING:
     from digits.drift.detector import DriftDetector, DriftResult
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
-_EXAMPLES = 3  # refused files to name; features that moved, in the table
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+_EXAMPLES = 3  # how many refused files and drifted features to list
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Something in the inbox.
+    """A folder or file in the inbox.
 
     Attributes:
-        name: as in the inbox, or, where that isn't fit for file names and tables, made so.
-        path: where it is.
-        sha256: of all that is in it, names included.
+        name: as in the inbox, or a similar name that is safe in file names and tables.
+        sha256: of all names and contents.
     """
 
     name: str
@@ -43,14 +41,13 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What came out of checking a batch.
+class CheckedBatch:
+    """The result of checking a batch.
 
     Attributes:
-        name: the batch's.
-        n: readable images.
-        refused: each other file, and why.
-        result: the verdict; None if there were too few images for one.
+        n: number of readable images.
+        refused: name and reason of each unreadable file.
+        result: None if there are too few images for a verdict.
     """
 
     name: str
@@ -66,82 +63,77 @@ class Checked:
 
     @property
     def moved(self) -> dict[str, float]:
-        """The features that drifted, and how far, the furthest first."""
+        """Drifted features and their distances from the reference, largest first."""
         tests = self.result.tests if self.result else {}
         distances = {name: test["distance"] for name, test in tests.items() if test["drift"]}
         return dict(sorted(distances.items(), key=lambda item: -item[1]))
 
 
-def new_batches(inbox: Path, remembered: Mapping[str, str], quiet: float = 30) -> list[Batch]:
-    """The batches that are complete and were not checked before, by name.
+def new_batches(inbox: Path, known: Mapping[str, str], quiet: float = 30) -> list[Batch]:
+    """The complete batches that haven't been checked, sorted by name; none without an inbox.
 
-    Hidden files, and those whose name ends in '.part', are still being written, as is what has
-    changed in the last `quiet` seconds.
+    Batches that are hidden, end in '.part' or changed within the last `quiet` seconds are taken as
+    incomplete.
 
     Args:
-        inbox: a folder; if there is none, nothing is new.
-        remembered: name → SHA-256 of each batch that was checked.
+        known: name → SHA-256 of each batch that has been checked.
 
     Raises:
-        DataError: the inbox is no folder, or can't be read.
+        DataError: the inbox isn't a readable folder.
     """
     if not inbox.exists():
         return []
     try:
         paths = sorted(inbox.iterdir())
     except OSError as exc:
-        raise DataError(f"{inbox}: not a folder that can be read ({exc.strerror})") from exc
+        raise DataError(f"{inbox}: not a readable folder ({exc.strerror})") from exc
     batches = (_complete(path, quiet) for path in paths if _is_visible(path.name))
-    return [b for b in batches if b and remembered.get(b.name) != b.sha256]
+    return [b for b in batches if b and known.get(b.name) != b.sha256]
 
 
 def load_detector(project: Project) -> "DriftDetector":
-    """What batches are compared by.
+    """The drift detector of the project's model.
 
     Raises:
-        DigitsError: there is no model yet, or not all of it; the message says what to do.
+        DataError: the model or its reference window is missing.
     """
     from digits.drift.detector import DriftDetector
 
     try:
         return DriftDetector.load(project.root)
     except DigitsError as exc:
-        raise DataError(
-            f"new batches wait, but there is nothing to compare them with: {exc}"
-        ) from exc
+        raise DataError(f"new batches can't be checked without a model: {exc}") from exc
 
 
-def check(project: Project, batch: Batch, detector: "DriftDetector") -> Checked:
-    """Read a batch and compare it with what the model was trained on."""
+def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedBatch:
+    """Read a batch and compare it with the reference window."""
     from digits.intake import intake
 
     if not _is_plain(batch.path.lstat().st_mode):
-        return Checked(batch.name, 0, ((batch.name, "neither a file nor a folder"),), None)
+        return CheckedBatch(batch.name, 0, ((batch.name, "neither a file nor a folder"),), None)
     try:
-        found = intake.inspect(batch.path)
+        parsed = intake.parse(batch.path)
     except DigitsError as exc:
-        return Checked(batch.name, 0, ((batch.name, str(exc)),), None)
-    refused = tuple((str(file), str(reason)) for file, reason in found.refused)
-    n = len(found.images)
+        return CheckedBatch(batch.name, 0, ((batch.name, str(exc)),), None)
+    refused = tuple((str(file), str(reason)) for file, reason in parsed.refused)
+    n = len(parsed.images)
     enough = n >= params.load(project.params).drift.min_count
-    result = detector.check(found.images, found.labels) if enough else None
-    return Checked(batch.name, n, refused, result)
+    result = detector.check(parsed.images, parsed.labels) if enough else None
+    return CheckedBatch(batch.name, n, refused, result)
 
 
-def remembered(project: Project) -> dict[str, str]:
-    """Name → SHA-256 of each batch that was checked.
+def known_batches(project: Project) -> dict[str, str]:
+    """Name → SHA-256 of each batch that has been checked.
 
     Raises:
-        DataError: the file that holds them is damaged.
+        DataError: the record is damaged.
     """
-    if not _memory(project).exists():
-        return {}
-    memory: dict[str, str] = files.read_json(_memory(project))
-    return memory
+    path = _record(project)
+    return dict(files.read_json(path)) if path.exists() else {}
 
 
-def remember(project: Project, batch: Batch, checked: Checked) -> None:
-    """Write build/monitor/<batch>.json, and don't check this batch again."""
+def record(project: Project, batch: Batch, checked: CheckedBatch) -> None:
+    """Write build/monitor/<batch>.json, and record that the batch has been checked."""
     document = {
         **(checked.result.as_dict() if checked.result else {"drift": None}),
         "name": batch.name,
@@ -151,11 +143,11 @@ def remember(project: Project, batch: Batch, checked: Checked) -> None:
         "refused": [{"file": _printable(f), "reason": _printable(r)} for f, r in checked.refused],
     }
     files.write_json(project.build / "monitor" / f"{batch.name}.json", document)
-    files.write_json(_memory(project), {**remembered(project), batch.name: batch.sha256})
+    files.write_json(_record(project), {**known_batches(project), batch.name: batch.sha256})
 
 
-def payload(checked: Checked) -> dict[str, Any]:
-    """What an event says of a batch."""
+def event_payload(checked: CheckedBatch) -> dict[str, Any]:
+    """The payload of a batch's Prefect event."""
     result = checked.result
     return {
         "batch": checked.name,
@@ -168,8 +160,8 @@ def payload(checked: Checked) -> dict[str, Any]:
     }
 
 
-def headline(checked: Sequence[Checked]) -> str:
-    """All batches in one line, drift first."""
+def headline(checked: Sequence[CheckedBatch]) -> str:
+    """All batches in one line, those with drift first."""
     drifted = [c.name for c in checked if c.status == "drift"]
     batches = f"{len(checked)} new batch{'es' if len(checked) != 1 else ''}"
     if drifted:
@@ -185,42 +177,42 @@ def headline(checked: Sequence[Checked]) -> str:
     return verdict
 
 
-def sentence(checked: Checked) -> str:
+def summary(checked: CheckedBatch) -> str:
     """One batch in a few sentences."""
     result = checked.result
     if result is None:
-        what = "nothing in it can be read" if not checked.n else "too few images for a verdict"
-        text = f"{checked.name}: {what} ({checked.n} readable)."
+        reason = "too few images for a verdict" if checked.n else "nothing in it can be read"
+        text = f"{checked.name}: {reason} ({checked.n} readable)."
     else:
         verdict = "DRIFT" if result.drift else "no drift"
         text = (
-            f"{checked.name}: {verdict} in {checked.n:,} images (p = {result.p_value:.2g}); the "
-            f"model reads an estimated {result.estimated_accuracy:.1%} of them correctly."
+            f"{checked.name}: {verdict} in {checked.n:,} images (p = {result.p_value:.2g}); "
+            f"estimated accuracy {result.estimated_accuracy:.1%}."
         )
-    if checked.moved:
-        text += _moved(checked.moved)
-    return text + _refusals(checked.refused)
+    return text + _describe_moved(checked.moved) + _describe_refused(checked.refused)
 
 
-def markdown(checked: Sequence[Checked]) -> str:
-    """All batches for a reader: the verdict, a table, what each one is like, what to do."""
+def markdown(checked: Sequence[CheckedBatch]) -> str:
+    """A report on all batches: the headline, a table, details, what to do next."""
     line = headline(checked)
-    lines = ["| batch | images | refused | drift | p | estimated accuracy | moved |"]
-    lines += ["|---|---:|---:|---|---:|---:|---|", *map(_row, checked)]
-    blocks = [f"**{_escaped(line[0].upper() + line[1:])}.**", "\n".join(lines)]
-    blocks += [_escaped(sentence(c)) for c in checked if c.moved or c.refused]
+    head = ["batch", "images", "refused", "drift", "p", "estimated accuracy", "moved"]
+    blocks = [
+        f"**{markdown_text(line[0].upper() + line[1:])}.**",
+        markdown_table(head, map(_row, checked), right=(1, 2, 4, 5)),
+    ]
+    blocks += [markdown_text(summary(c)) for c in checked if c.moved or c.refused]
     if any(c.status == "drift" for c in checked):
         blocks.append(
-            "Look at the pictures first: a new scanner or pen shows at once. If the handwriting is "
-            "sound, have it labelled, take it in with `digits add`, and train on it."
+            "Look at the pictures first: a new scanner or pen is easy to see. If the handwriting "
+            "is fine, label it, add it with `digits add` and train on it."
         )
     return "\n\n".join(blocks) + "\n"
 
 
-def _row(checked: Checked) -> str:
+def _row(checked: CheckedBatch) -> list[str]:
     result, moved = checked.result, list(checked.moved)
-    cells = [
-        checked.name,
+    return [
+        markdown_text(checked.name),
         f"{checked.n:,}",
         f"{len(checked.refused):,}",
         "**DRIFT**" if checked.status == "drift" else checked.status,
@@ -228,28 +220,24 @@ def _row(checked: Checked) -> str:
         f"{result.estimated_accuracy:.3f}" if result else "–",
         ", ".join(moved[:_EXAMPLES]) + (", …" if len(moved) > _EXAMPLES else "") or "–",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def _moved(moved: Mapping[str, float]) -> str:
-    """Distances in words; that of the digits read is a divergence, all others are in σ."""
+def _describe_moved(moved: Mapping[str, float]) -> str:
+    """Drifted features in words; only the distance of `digit` isn't in standard deviations."""
     distances = ", ".join(f"{name} by {by:.2f}" for name, by in moved.items() if name != "digit")
     text = f" What moved, in standard deviations: {distances}." if distances else ""
-    if "digit" in moved:
-        text += " How often each digit occurs has changed."
-    return text
+    return text + (" The frequencies of the digits changed." if "digit" in moved else "")
 
 
-def _refusals(refused: Sequence[tuple[str, str]]) -> str:
+def _describe_refused(refused: Sequence[tuple[str, str]]) -> str:
     if not refused:
         return ""
-    shown = "; ".join(f"{_printable(f)} ({_printable(r)})" for f, r in refused[:_EXAMPLES])
+    listed = "; ".join(f"{_printable(f)} ({_printable(r)})" for f, r in refused[:_EXAMPLES])
     more = len(refused) - _EXAMPLES
-    rest = f"; and {more:,} more" if more > 0 else ""
-    return f" Refused: {shown}{rest}."
+    return f" Refused: {listed}" + (f"; and {more:,} more." if more > 0 else ".")
 
 
-def _memory(project: Project) -> Path:
+def _record(project: Project) -> Path:
     return project.state / "monitor.json"
 
 
@@ -262,20 +250,20 @@ def _is_plain(mode: int) -> bool:
 
 
 def _complete(path: Path, quiet: float) -> Batch | None:
-    """The batch at a path; None if it is empty, or not yet, or no longer, all there."""
+    """The batch at a path; None if it is empty, incomplete or gone."""
     try:
-        files = list(_files(path))
-        # ctime, as copies may carry the mtime of their original
-        changed = max(p.lstat().st_ctime for p in [path, *files])
-        if (path.is_dir() and not files) or time.time() - changed < quiet:
+        members = list(_members(path))
+        # ctime, because a copy may keep the mtime of its original
+        changed = max(p.lstat().st_ctime for p in [path, *members])
+        if (path.is_dir() and not members) or time.time() - changed < quiet:
             return None
-        return Batch(_fit(path.name), path, _sha256(path, files))
+        return Batch(_safe_name(path.name), path, _sha256(path, members))
     except FileNotFoundError:
         return None
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """All that isn't a folder below `path` (or `path` itself), sorted; links are not followed."""
+def _members(path: Path) -> Iterator[Path]:
+    """Everything below `path` except folders, or `path` itself; links are not followed."""
     if path.is_symlink() or not path.is_dir():
         yield path
         return
@@ -285,16 +273,16 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted([*names, *links]))
 
 
-def _sha256(path: Path, files: Sequence[Path]) -> str:
+def _sha256(path: Path, members: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for file in files:
+    for file in members:
         digest.update(os.fsencode(file.relative_to(path)) + b"\0")
-        digest.update(_content(file).encode() + b"\0")
+        digest.update(_fingerprint(file).encode() + b"\0")
     return digest.hexdigest()
 
 
-def _content(file: Path) -> str:
-    """Stands for what is in a file; pipes and devices, which may never end, are not opened."""
+def _fingerprint(file: Path) -> str:
+    """The file's SHA-256, or its type: pipes and devices may never end, so they aren't opened."""
     mode = file.lstat().st_mode
     if not stat.S_ISREG(mode):
         return f"type {stat.S_IFMT(mode)}"
@@ -304,9 +292,9 @@ def _content(file: Path) -> str:
         return "unreadable"
 
 
-def _fit(name: str) -> str:
-    """A batch's name, with all that file names, tables and logs can't take replaced."""
-    if _NAME.fullmatch(name):
+def _safe_name(name: str) -> str:
+    """`name`, if it is safe in file names, tables and logs; else a similar name and a hash."""
+    if _SAFE_NAME.fullmatch(name):
         return name
     plain = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip("_.-")[:80]
     return f"{plain or 'batch'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
@@ -315,7 +303,3 @@ def _fit(name: str) -> str:
 def _printable(text: str) -> str:
     text = text.encode(errors="backslashreplace").decode()
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
-def _escaped(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", text)

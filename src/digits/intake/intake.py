@@ -1,8 +1,8 @@
-"""Taking in new handwriting: parse, set aside what can't be used, validate, check for drift, keep.
+"""Adding a batch of handwriting: parse, quarantine, validate, check for drift, store.
 
-A batch is kept as a whole or not at all: labelled and accepted, it makes a new version of data/;
-accepted without labels it waits in build/handwriting; refused, nothing changes. What can't be read
-is copied to build/quarantine/<name>/ with reasons.csv, and the rest goes on.
+A batch is stored as a whole or not at all. Accepted with labels, it becomes part of a new version
+of data/; accepted without labels, it is stored in build/handwriting; rejected, nothing is stored.
+Unreadable pictures are copied to build/quarantine/<name>/, with reasons.csv; the others are used.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from digits.core.errors import DataError, PictureError
 from digits.core.project import Project
 from digits.data import handwriting
 from digits.data.handwriting import Entry
-from digits.drift.detector import REFERENCE, DriftDetector
+from digits.drift.detector import REFERENCE, DriftDetector, DriftResult
 from digits.images import decoding, glyphs
 from digits.intake import readers
 from digits.versioning import dvc
@@ -27,23 +27,21 @@ from digits.versioning import dvc
 if TYPE_CHECKING:
     import pandas as pd
 
-    from digits.drift.detector import DriftResult
+_MAX_BATCH = 2 << 30  # bytes of pictures in one batch, all in memory at once
+_MAX_QUARANTINE = 200 << 20  # bytes of refused pictures to copy
 
-_MAX_BATCH = 2 << 30  # bytes of pictures in one batch, which are in memory together
-_MAX_QUARANTINE = 200 << 20  # bytes of refused files that are copied
-
-Progress = Callable[[int], None]
+Progress = Callable[[int], None]  # gets the number of pictures done
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """What can be used of a batch, and what can't.
+class ParsedBatch:
+    """The usable pictures of a batch, and those that were refused.
 
     Attributes:
         images: uint8 `(n, 28, 28)`, in MNIST's form.
-        labels: int64 `(n,)`, as given, or None if a picture has none.
-        entries: the pictures as they came; a label that is no digit is left out of them.
-        refused: name and reason of each picture that can't be read or holds no ink.
+        labels: int64 `(n,)`, as given; None if any picture has none.
+        entries: the original pictures; labels other than 0–9 are None.
+        refused: name and reason of each picture that can't be read or has no ink.
     """
 
     images: np.ndarray
@@ -53,15 +51,15 @@ class Inspected:
 
 
 @dataclass(frozen=True)
-class Intake:
-    """What became of a batch.
+class IntakeResult:
+    """The result of adding a batch.
 
     Attributes:
-        accepted: valid, and without drift or with drift that was accepted.
-        validation: as `expectations.validate_batch` returns it.
-        drift: None if there is nothing to compare with; `drift_skipped` says why.
-        kept: where the batch lies now, relative to the project; None if it was refused.
-        data_version: DVC's hash of data/ with the batch; None if it is not part of data/.
+        accepted: valid, and without drift unless drift was accepted.
+        validation: as returned by `expectations.validate_batch`.
+        drift: None if drift was not checked, for the reason in `drift_skipped`.
+        kept: where the batch is stored, relative to the project; None if it was rejected.
+        data_version: DVC's hash of data/ with the batch; None if the batch isn't part of data/.
     """
 
     name: str
@@ -70,57 +68,56 @@ class Intake:
     accepted: bool
     refused: list[tuple[str, str]]
     validation: dict[str, Any]
-    drift: "DriftResult | None"
+    drift: DriftResult | None
     drift_skipped: str | None
     kept: str | None
     data_version: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """For reports: plain types."""
+        """The result as plain types, for JSON."""
         return vars(self) | {
             "refused": [{"name": name, "reason": reason} for name, reason in self.refused],
             "drift": self.drift.as_dict() if self.drift else None,
         }
 
 
-def inspect(
+def parse(
     path: Path, labels: Path | None = None, writer: str = "", on_picture: Progress | None = None
-) -> Inspected:
-    """Read the pictures at a path and bring them to MNIST's form.
+) -> ParsedBatch:
+    """Read the pictures at a path and convert them to MNIST's form.
 
     Args:
-        path, labels, writer: as for `pictures.load`.
-        on_picture: called with the number of pictures done.
+        path, labels, writer: as for `readers.load`.
 
     Raises:
-        DataError: there is nothing that can be read, or too much.
+        DataError: no picture is usable, or there are too many.
     """
     images: list[np.ndarray] = []
-    known: list[int | None] = []
+    digits: list[int | None] = []
     entries: list[Entry] = []
     refused: list[tuple[str, str]] = []
-    total = 0
+    size = 0
     for number, picture in enumerate(readers.load(path, labels, writer), 1):
         try:
             images.append(_image(picture))
-            known.append(picture.label)
+            digits.append(picture.label)
             entries.append(_entry(picture, path))
         except PictureError as exc:
             refused.append((picture.name, str(exc).removeprefix(f"{picture.name}: ")))
-        total += len(picture.data)
-        if total > _MAX_BATCH:
+        size += len(picture.data)
+        if size > _MAX_BATCH:
             raise DataError(f"{path}: more than {_MAX_BATCH >> 20:,} MiB of pictures; split it")
         if on_picture:
             on_picture(number)
     if not images:
-        raise DataError(f"{path}: no picture can be used; {refused[0][0]}: {refused[0][1]}")
-    complete = None not in known
-    return Inspected(
-        np.stack(images), np.array(known, dtype=np.int64) if complete else None, entries, refused
+        raise DataError(f"{path}: no usable picture; {refused[0][0]}: {refused[0][1]}")
+    labelled = None not in digits
+    return ParsedBatch(
+        np.stack(images), np.array(digits, dtype=np.int64) if labelled else None, entries, refused
     )
 
 
-def take_in(
+def add(
     project: Project,
     path: Path,
     name: str,
@@ -129,35 +126,38 @@ def take_in(
     writer: str = "",
     accept_drift: bool = False,
     on_picture: Progress | None = None,
-) -> Intake:
-    """Take a batch in, or say why not; data/ changes only if it is labelled and accepted.
+) -> IntakeResult:
+    """Check a batch, and store it if it is accepted; data/ changes only if it is labelled, too.
 
     Raises:
-        DataError: the name is no name or taken, data/ isn't complete, or nothing can be read.
+        DataError: the name is invalid or in use, data/ isn't complete, or no picture is usable.
         BusyError: the pipeline is running.
     """
     _check_target(project, name)
-    inspected = inspect(path, labels, writer, on_picture)
-    _quarantine(project.quarantine / name, path, inspected.refused)
-    report = _validate(project, inspected)
-    found, skipped = _drift(project, inspected) if report["success"] else (None, "data is invalid")
-    accepted = bool(report["success"]) and (accept_drift or not (found and found.drift))
-    kept, version = None, None
-    if accepted and inspected.labels is not None:
-        kept, version = project.handwriting / name, _keep(project, name, inspected.entries)
+    batch = parse(path, labels, writer, on_picture)
+    _quarantine(project.quarantine / name, path, batch.refused)
+    report = _validate(project, batch)
+    drift, skipped = (
+        _check_drift(project, batch) if report["success"] else (None, "data is invalid")
+    )
+    accepted = bool(report["success"]) and (accept_drift or not (drift and drift.drift))
+    folder, version = None, None
+    if accepted and batch.labels is not None:
+        folder = project.handwriting / name
+        version = _store(project, folder, batch.entries)
     elif accepted:
-        kept = project.build / "handwriting" / name
-        handwriting.write(kept, inspected.entries)
-    return Intake(
+        folder = project.build / "handwriting" / name
+        handwriting.write(folder, batch.entries)
+    return IntakeResult(
         name=name,
-        n=len(inspected.images),
-        labelled=inspected.labels is not None,
+        n=len(batch.images),
+        labelled=batch.labels is not None,
         accepted=accepted,
-        refused=inspected.refused,
+        refused=batch.refused,
         validation=report,
-        drift=found,
+        drift=drift,
         drift_skipped=skipped,
-        kept=project.relative(kept) if kept else None,
+        kept=project.relative(folder) if folder else None,
         data_version=version,
     )
 
@@ -178,53 +178,53 @@ def _check_target(project: Project, name: str) -> None:
     handwriting.check_name(name)
     if (project.handwriting / name).exists():
         raise DataError(
-            f"{project.relative(project.handwriting / name)}: there is such a batch already; "
-            "choose another --name"
+            f"{project.relative(project.handwriting / name)}: already exists; choose another name"
         )
     if not project.data_pointer.is_file() or not project.mnist.is_dir():
         raise DataError("data/ is not complete; run 'digits fetch', then add the batch")
-    changed = dvc.run(project, "status", "--json", project.data_pointer.name).strip()
-    if changed != "{}":
-        raise DataError("data/ isn't the version that data.dvc names; run 'digits fetch' first")
+    status = dvc.run(project, "status", "--json", project.data_pointer.name).strip()
+    if status != "{}":
+        raise DataError("data/ isn't the version that data.dvc pins; run 'digits fetch' first")
 
 
 def _quarantine(folder: Path, path: Path, refused: list[tuple[str, str]]) -> None:
-    """Copies of the refused files, and why; replaces what was there of this name."""
+    """Copy the refused files to `folder` and list the reasons there; replaces the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     if not refused:
         return
     import pandas as pd
 
-    root, left = path if path.is_dir() else path.parent, _MAX_QUARANTINE
+    root, free = path if path.is_dir() else path.parent, _MAX_QUARANTINE
+    rows = []
     with files.replacing_folder(folder) as temporary:
-        rows = []
         for number, (name, reason) in enumerate(refused):
             source, copy = root / name, ""
             size = source.stat().st_size if source.is_file() else 0
-            if 0 < size <= min(left, decoding.MAX_BYTES):
-                copy, left = f"{number:06d}{source.suffix.lower()}", left - size
+            if 0 < size <= min(free, decoding.MAX_BYTES):
+                copy, free = f"{number:06d}{source.suffix.lower()}", free - size
                 shutil.copyfile(source, temporary / copy)
             rows.append({"name": name, "reason": reason, "copy": copy})
         files.write_table(temporary / "reasons.csv", pd.DataFrame(rows))
 
 
-def _validate(project: Project, inspected: Inspected) -> dict[str, Any]:
+def _validate(project: Project, batch: ParsedBatch) -> dict[str, Any]:
     from digits.validation import expectations
 
-    return expectations.validate_batch(_index(project, inspected), inspected.images)
+    return expectations.validate_batch(_index(project, batch), batch.images)
 
 
-def _index(project: Project, inspected: Inspected) -> "pd.DataFrame":
+def _index(project: Project, batch: ParsedBatch) -> "pd.DataFrame":
+    """One row per image: id, sha256, label, and whether it is one of MNIST's test images."""
     import pandas as pd
 
     table = pd.DataFrame(
         {
-            "id": [entry.origin for entry in inspected.entries],
-            "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in inspected.images],
+            "id": [entry.origin for entry in batch.entries],
+            "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in batch.images],
         }
     )
-    if inspected.labels is not None:
-        table["label"] = inspected.labels
+    if batch.labels is not None:
+        table["label"] = batch.labels
     ingested = project.ingested / "index.parquet"
     if ingested.is_file():
         known = pd.read_parquet(ingested, columns=["split", "sha256"])
@@ -232,25 +232,25 @@ def _index(project: Project, inspected: Inspected) -> "pd.DataFrame":
     return table
 
 
-def _drift(project: Project, inspected: Inspected) -> "tuple[DriftResult | None, str | None]":
-    """The verdict, or why there is none."""
+def _check_drift(project: Project, batch: ParsedBatch) -> tuple[DriftResult | None, str | None]:
+    """The drift result, or None and why drift can't be checked."""
     if not (project.reference / REFERENCE).is_file() or not project.model_card.is_file():
         return None, "no model and reference window yet; run 'dvc repro'"
-    least = params.load(project.params).drift.min_count
-    if len(inspected.images) < least:
-        return None, f"fewer than {least} pictures ('drift.min_count' in params.yaml)"
+    min_count = params.load(project.params).drift.min_count
+    if len(batch.images) < min_count:
+        return None, f"fewer than {min_count} pictures ('drift.min_count' in params.yaml)"
     detector = DriftDetector.load(project.root)
-    return detector.check(inspected.images, inspected.labels), None
+    return detector.check(batch.images, batch.labels), None
 
 
-def _keep(project: Project, name: str, entries: list[Entry]) -> str:
-    """Write the batch into data/ and have DVC make it a version; all of it or nothing."""
-    folder, pointer = project.handwriting / name, project.data_pointer.read_bytes()
-    with locking.exclusive(project.state / "run.lock", f"digits add {name}"):
+def _store(project: Project, folder: Path, entries: list[Entry]) -> str:
+    """Write the batch to `folder` in data/ and return the new version; undone if it fails."""
+    pointer = project.data_pointer.read_bytes()
+    with locking.exclusive(project.state / "run.lock", f"digits add {folder.name}"):
         try:
             handwriting.write(folder, entries)
             dvc.run(project, "add", "--quiet", project.data.name)
-        except BaseException:  # Ctrl-C too
+        except BaseException:  # includes Ctrl-C
             shutil.rmtree(folder, ignore_errors=True)
             project.data_pointer.write_bytes(pointer)
             raise

@@ -1,17 +1,15 @@
-"""What a path holds: picture files, or an array of pictures as IDX, NumPy .npz or CSV, with labels.
+"""Reading pictures and labels: from picture files, or from arrays in IDX, NumPy .npz or CSV files.
 
-Files come from outside: what they claim is checked against limits before memory is given to it.
-Pictures are only read here, not decoded; `digits.images.glyphs` does that.
+The files are untrusted: sizes that they claim are checked before memory is allocated. Pictures are
+decoded later, by `digits.images.decoding`.
 """
 
 import csv
 import io
-import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -19,23 +17,28 @@ from digits.core.errors import DataError, PictureError
 from digits.data import handwriting, mnist
 from digits.images import decoding, glyphs
 
-ARRAY_SUFFIXES = (".npz", ".csv")
-_MAX_VALUES = 1 << 30  # bytes of an array
+_MAX_ARRAY = 1 << 30  # bytes of an array
 _MAX_SIDE = 4096  # px of a picture in an array
-_MAX_TEXT = 1 << 30  # bytes of a CSV file
+_MAX_CSV = 1 << 30  # bytes of a CSV file with pixels
 _MAX_LABELS = 64 << 20  # bytes of a table of labels
 _PIXELS = glyphs.SIZE**2
+
+_Header = tuple[tuple[int, ...], np.dtype]  # shape and type of an array
+_NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture as it came.
+    """One picture, not yet decoded.
 
     Attributes:
-        name: the file's path below the folder that was given, or its row in an array.
-        data: the bytes of the file; of a row, those of a PGM file.
-        label: what somebody said it shows; any whole number, None if nobody said.
-        problem: why it can't be used; `data` is empty then.
+        name: path below the given folder, or file name and row of an array.
+        data: the file's bytes; for a row of an array, those of a PGM file.
+        label: any integer, as given; None without a label.
+        problem: why the picture can't be used; `data` is empty then.
     """
 
     name: str
@@ -46,124 +49,123 @@ class Picture:
     problem: str = ""
 
 
-def find(path: Path) -> list[Path]:
+def picture_files(path: Path) -> list[Path]:
     """The picture files at a path: the file itself, or those below a folder, sorted.
 
-    Below a folder only files with a picture's suffix count; hidden ones, and symbolic links that
-    lead out of the folder, don't.
+    Below a folder, files count if they have a picture's suffix, aren't hidden and aren't symbolic
+    links to something outside the folder.
     """
     if not path.is_dir():
         return [path]
     root = path.resolve()
-    found = []
-    for folder, folders, files in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            file = Path(folder, name)
-            if name.startswith(".") or file.suffix.lower() not in decoding.SUFFIXES:
-                continue
-            if file.is_file() and file.resolve().is_relative_to(root):
-                found.append(file)
-    return sorted(found)
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in decoding.SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.is_file()
+        and file.resolve().is_relative_to(root)
+    )
 
 
 def read_bytes(file: Path) -> bytes:
-    """A picture file's bytes.
+    """The bytes of a picture file.
 
     Raises:
-        PictureError: it can't be read, or is larger than a picture may be.
+        PictureError: it can't be read, or is too large.
     """
     try:
         if not file.is_file():
-            raise PictureError("not a file" if file.exists() else "no such file")
+            raise PictureError("not a file" if file.exists() else "file not found")
         size = file.stat().st_size
         if size > decoding.MAX_BYTES:
-            raise PictureError(f"{size:,} bytes, at most {decoding.MAX_BYTES:,} are read")
+            raise PictureError(f"{size:,} bytes, expected at most {decoding.MAX_BYTES:,}")
         return file.read_bytes()
     except OSError as exc:
         raise PictureError(f"can't be read ({exc.strerror})") from exc
 
 
 def load(path: Path, labels: Path | None = None, writer: str = "") -> Iterator[Picture]:
-    """The pictures at a path, in order, with what is known of them.
+    """Yield the pictures at a path with their labels and writers, in order.
 
     Args:
-        path: a folder of pictures, a picture, an IDX file, an .npz file with `images` and perhaps
-            `labels`, or a CSV of 28 × 28 pixels a row, with or without a label before them.
-        labels: for pictures a CSV with the columns filename, label and perhaps writer; for an
-            array an IDX file. Without it, folders named 0 to 9 label what is in them.
-        writer: who wrote what no table names a writer for.
+        path: a folder of pictures, a picture, an IDX file, an .npz file with `images` and
+            optionally `labels`, or a CSV with 28 × 28 pixels per row, optionally after a label.
+        labels: for pictures a CSV with columns filename, label and optionally writer; for an array
+            an IDX file. Without it, folders named 0 to 9 label the pictures in them.
+        writer: the writer of pictures for which `labels` names none.
 
     Raises:
-        DataError: there is nothing at the path, its form is none of these, or pictures and labels
-            don't belong together.
+        DataError: nothing is at the path, its format is none of these, or labels and pictures
+            don't match.
     """
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
-    if _is_array(path):
-        yield from _rows(path, labels, writer)
-    else:
-        yield from _files(path, labels, writer)
+        raise DataError(f"{path}: file or folder not found")
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix in decoding.SUFFIXES:
+        yield from _load_files(path, labels, writer)
+    elif suffix == ".npz":
+        yield from _load_array(path, *_read_npz(path), labels, writer)
+    elif suffix == ".csv":
+        yield from _load_array(path, *_read_csv(path), labels, writer)
+    elif _is_idx(path):
+        yield from _load_array(path, _read_idx(path), None, labels, writer)
+    else:  # a picture, to judge by its content
+        yield from _load_files(path, labels, writer)
 
 
-def _is_array(path: Path) -> bool:
-    if path.is_dir() or path.suffix.lower() in decoding.SUFFIXES:
-        return False
-    return path.suffix.lower() in ARRAY_SUFFIXES or _is_idx(path)
+# picture files
 
 
-def _is_idx(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(3) == b"\x00\x00\x08"
-
-
-# files
-
-
-def _files(path: Path, labels: Path | None, writer: str) -> Iterator[Picture]:
+def _load_files(path: Path, labels: Path | None, writer: str) -> Iterator[Picture]:
     root = path if path.is_dir() else path.parent
-    files = {file.relative_to(root).as_posix(): file for file in find(path)}
+    files = {file.relative_to(root).as_posix(): file for file in picture_files(path)}
     if not files:
-        raise DataError(f"{path}: no pictures in it; expected {', '.join(decoding.SUFFIXES)}")
-    table = _table(labels, list(files)) if labels else {}
+        raise DataError(f"{path}: contains no pictures; expected {', '.join(decoding.SUFFIXES)}")
+    table = _read_labels(labels, list(files)) if labels else {}
     for name, file in files.items():
-        label, by = table.get(name, (_folder_label(name) if not labels else None, ""))
-        suffix = file.suffix.lower()
+        label, named_writer = table.get(name, (None if labels else _folder_label(name), ""))
         try:
-            yield Picture(name, read_bytes(file), suffix, label, by or writer)
+            data, problem = read_bytes(file), ""
         except PictureError as exc:
-            yield Picture(name, b"", suffix, label, by or writer, str(exc))
+            data, problem = b"", str(exc)
+        yield Picture(name, data, file.suffix.lower(), label, named_writer or writer, problem)
 
 
 def _folder_label(name: str) -> int | None:
-    parts = name.split("/")
-    folder = parts[-2] if len(parts) > 1 else ""
-    return int(folder) if len(folder) == 1 and folder in "0123456789" else None
+    folder = PurePosixPath(name).parent.name
+    return int(folder) if folder in tuple("0123456789") else None
 
 
-def _table(path: Path, names: list[str]) -> dict[str, tuple[int | None, str]]:
-    """File → label and writer. Files may be named with or without their folders."""
-    short: dict[str, list[str]] = {}
-    for name in names:
-        short.setdefault(name.rpartition("/")[2], []).append(name)
-    known, found = set(names), {}
-    for number, row in _table_rows(path):
+def _read_labels(path: Path, pictures: list[str]) -> dict[str, tuple[int | None, str]]:
+    """Picture → label and writer. The table may leave out the folders of unique file names."""
+    by_file_name: dict[str, list[str]] = {}
+    for name in pictures:
+        by_file_name.setdefault(name.rpartition("/")[2], []).append(name)
+    known, labels = set(pictures), {}
+    for number, row in _label_rows(path):
         where = f"{path}: line {number}"
         name = row["filename"].replace("\\", "/").removeprefix("./")
-        matches = [name] if name in known else short.get(name, [])
+        matches = [name] if name in known else by_file_name.get(name, [])
         if len(matches) != 1:
-            problem = "stands for several pictures" if matches else "is none of the pictures"
+            problem = "matches several pictures" if matches else "matches none of the pictures"
             raise DataError(f"{where}: '{name}' {problem}; correct the table")
-        if matches[0] in found:
-            raise DataError(f"{where}: '{name}' has a label already; name each picture once")
-        found[matches[0]] = (_label(row["label"], where), (row.get("writer") or "").strip())
-    return found
+        if matches[0] in labels:
+            raise DataError(f"{where}: '{name}' has a label already; list each picture once")
+        text = row["label"].strip()
+        try:
+            label = int(np.int64(text)) if text else None
+        except (ValueError, OverflowError) as exc:
+            raise DataError(f"{where}: label is {text!r}, expected a digit, 0–9") from exc
+        labels[matches[0]] = label, (row.get("writer") or "").strip()
+    return labels
 
 
-def _table_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    if path.is_file() and path.stat().st_size > _MAX_LABELS:
-        raise DataError(f"{path}: larger than {_MAX_LABELS >> 20} MiB; not read")
+def _label_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line number and columns of each row."""
     try:
+        if path.stat().st_size > _MAX_LABELS:
+            raise DataError(f"{path}: larger than {_MAX_LABELS >> 20} MiB; not read")
         lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), strict=True)
         if not {"filename", "label"} <= set(lines.fieldnames or ()):
             raise DataError(
@@ -179,51 +181,49 @@ def _table_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise DataError(f"{path}: not a UTF-8 CSV table ({exc})") from exc
 
 
-def _label(text: str, where: str) -> int | None:
-    try:
-        return int(text) if text.strip() else None
-    except ValueError as exc:
-        raise DataError(f"{where}: label is {text!r}, expected a digit, 0–9") from exc
-
-
 # arrays
 
 
-def _rows(path: Path, labels: Path | None, writer: str) -> Iterator[Picture]:
-    read = {".npz": _npz, ".csv": _csv}.get(path.suffix.lower(), _idx)
-    images, known = read(path)
-    if labels:
-        known = mnist.read_idx(labels).astype(np.int64)
-    if known is not None and known.shape != (len(images),):
+def _load_array(
+    path: Path, images: np.ndarray, own: np.ndarray | None, labels: Path | None, writer: str
+) -> Iterator[Picture]:
+    """Yield the images with the labels in the IDX file `labels`, else with the array's own."""
+    values = mnist.read_idx(labels) if labels else own
+    if values is not None and values.shape != (len(images),):
         raise DataError(
-            f"{labels or path}: labels have shape {known.shape}, expected ({len(images)},): "
-            "one an image"
+            f"{labels or path}: labels have shape {values.shape}, expected ({len(images)},)"
         )
     for number, image in enumerate(images):
-        label = None if known is None else int(known[number])
+        label = None if values is None else int(values[number])
         yield Picture(f"{path.name}#{number}", handwriting.pgm(image), ".pgm", label, writer)
 
 
-def _idx(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _is_idx(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(3) == b"\x00\x00\x08"
+
+
+def _read_idx(path: Path) -> np.ndarray:
     images = mnist.read_idx(path)
-    _check_images(path, images.shape, images.dtype)
-    return images, None
+    _check_images(path, (images.shape, images.dtype))
+    return images
 
 
-def _csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images and, if there is a column more, labels."""
     import pandas as pd
 
-    if path.stat().st_size > _MAX_TEXT:
-        raise DataError(f"{path}: larger than {_MAX_TEXT >> 20} MiB; split it")
+    if path.stat().st_size > _MAX_CSV:
+        raise DataError(f"{path}: larger than {_MAX_CSV >> 20} MiB; split it")
     with path.open(encoding="utf-8", errors="replace") as file:
         first = file.readline(100_000).strip().split(",")
     header = None if all(cell.strip().isdigit() for cell in first) else 0
-    expected = f"expected {_PIXELS} pixels a line, 0–255, or a label and {_PIXELS} pixels"
+    expected = f"expected {_PIXELS} pixels per line, 0–255, optionally after a label"
     if len(first) not in (_PIXELS, _PIXELS + 1):
         raise DataError(f"{path}: {len(first)} columns, {expected}")
     try:
         table = pd.read_csv(path, header=header, dtype=np.int64).to_numpy()
-    except ValueError as exc:  # also pandas' own parser errors
+    except ValueError as exc:  # includes pandas' parser errors
         raise DataError(f"{path}: {' '.join(str(exc).split())}; {expected}") from exc
     pixels = table[:, -_PIXELS:]
     if table.shape[1] != len(first) or pixels.size == 0 or pixels.min() < 0 or pixels.max() > 255:
@@ -232,52 +232,42 @@ def _csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return images, table[:, 0] if len(first) > _PIXELS else None
 
 
-def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The arrays `images` and `labels`, the latter None if missing."""
     try:
         with zipfile.ZipFile(path) as archive:
-            headers = _headers(path, archive)
-            if "images" not in headers:
-                raise DataError(f"{path}: holds {sorted(headers)}, expected 'images'")
-            _check_images(path, *headers["images"])
-            _check_labels(path, headers)
+            images, labels = (_npy_header(archive, name) for name in ("images", "labels"))
+        if images is None:
+            raise DataError(f"{path}: contains no array 'images'")
+        _check_images(path, images)
+        if labels and (labels[1].kind not in "iu" or labels[0] != images[0][:1]):
+            raise DataError(
+                f"{path}: labels are {labels[1]} {labels[0]}, expected integers {images[0][:1]}"
+            )
         with np.load(path, allow_pickle=False) as arrays:
-            labels = arrays["labels"].astype(np.int64) if "labels" in headers else None
-            return arrays["images"], labels
+            return arrays["images"], arrays["labels"].astype(np.int64) if labels else None
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError) as exc:
         raise DataError(f"{path}: not an .npz file of plain arrays ({exc})") from exc
 
 
-def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], Any]]:
-    """Shape and type of each array, from the first bytes of its member; nothing is allocated."""
-    headers = {}
-    for name in ("images", "labels"):
-        if f"{name}.npy" not in archive.namelist():
-            continue
-        with archive.open(f"{name}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            if version == (1, 0):
-                shape, _, kind = np.lib.format.read_array_header_1_0(member)
-            elif version == (2, 0):
-                shape, _, kind = np.lib.format.read_array_header_2_0(member)
-            else:
-                raise DataError(f"{path}: '{name}' has NumPy's format {version}, expected 1 or 2")
-            headers[name] = shape, kind
-    return headers
+def _npy_header(archive: zipfile.ZipFile, name: str) -> _Header | None:
+    """The header of an array in an .npz file, None if the array is missing; reads no values."""
+    if f"{name}.npy" not in archive.namelist():
+        return None
+    with archive.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        if version not in _NPY_HEADERS:
+            raise ValueError(f"'{name}' has NumPy format {version}, expected 1 or 2")
+        shape, _, dtype = _NPY_HEADERS[version](member)
+    return shape, dtype
 
 
-def _check_images(path: Path, shape: tuple[int, ...], kind: Any) -> None:
-    if kind != np.uint8 or len(shape) != 3:
-        raise DataError(f"{path}: images are {kind} {shape}, expected uint8 (n, height, width)")
+def _check_images(path: Path, header: _Header) -> None:
+    shape, dtype = header
+    if dtype != np.uint8 or len(shape) != 3:
+        raise DataError(f"{path}: images are {dtype} {shape}, expected uint8 (n, height, width)")
     count, height, width = shape
     if not (count and 0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
         raise DataError(f"{path}: images have shape {shape}, expected sides of 1 to {_MAX_SIDE} px")
-    if count * height * width > _MAX_VALUES:
-        raise DataError(f"{path}: {shape} are more than {_MAX_VALUES:,} bytes of images; split it")
-
-
-def _check_labels(path: Path, headers: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
-    if "labels" not in headers:
-        return
-    shape, kind = headers["labels"]
-    if kind.kind not in "iu" or shape != headers["images"][0][:1]:
-        raise DataError(f"{path}: labels are {kind} {shape}, expected whole numbers, one an image")
+    if count * height * width > _MAX_ARRAY:
+        raise DataError(f"{path}: {shape} are more than {_MAX_ARRAY:,} bytes of images; split it")

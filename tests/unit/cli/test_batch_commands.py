@@ -61,7 +61,7 @@ def test_add_says_where_the_batch_is_and_what_to_do_next(
     for step in ("commit data.dvc", "dvc push", "preprocess.train_batches"):
         assert step in output
     assert exit_code("add", str(familiar), "--name", "mine") == 2
-    assert "there is such a batch already" in capsys.readouterr().err
+    assert "already exists; choose another name" in capsys.readouterr().err
 
 
 def test_add_rejects_strange_handwriting_unless_drift_is_accepted(

@@ -1,4 +1,4 @@
-"""What counts as a new batch, what is remembered of it, and what people read."""
+"""Which batches are new, what is recorded of them, and how results are described."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from digits.data import handwriting
 from digits.drift.detector import DriftResult
 from digits.images import decoding, glyphs
 from digits.intake import inbox
-from digits.intake.inbox import Batch, Checked
+from digits.intake.inbox import Batch, CheckedBatch
 
 
 @pytest.fixture
@@ -32,9 +32,8 @@ def put(box: Path, name: str, content: bytes = b"picture") -> Path:
     return folder
 
 
-def names(box: Path, remembered: dict[str, str] | None = None) -> list[str]:
-    found = inbox.new_batches(box, remembered or {}, quiet=0)
-    return [batch.name for batch in found]
+def names(box: Path, known: dict[str, str] | None = None) -> list[str]:
+    return [batch.name for batch in inbox.new_batches(box, known or {}, quiet=0)]
 
 
 def verdict(drift: bool, **distances: float) -> DriftResult:
@@ -55,30 +54,30 @@ def verdict(drift: bool, **distances: float) -> DriftResult:
     )
 
 
-def test_folders_and_files_are_batches_by_name(box: Path) -> None:
+def test_every_folder_and_file_is_a_batch(box: Path) -> None:
     put(box, "march")
     (box / "april.npz").write_bytes(b"arrays")
     assert names(box) == ["april.npz", "march"]
 
 
-def test_a_missing_inbox_holds_nothing(tmp_path: Path) -> None:
+def test_a_missing_inbox_has_no_batches(tmp_path: Path) -> None:
     assert names(tmp_path / "nowhere") == []
 
 
 def test_an_inbox_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "inbox").write_text("no folder")
-    with pytest.raises(DataError, match="inbox: not a folder that can be read"):
+    with pytest.raises(DataError, match="inbox: not a readable folder"):
         names(tmp_path / "inbox")
 
 
 @pytest.mark.parametrize("name", [".march", "march.part"])
-def test_what_is_still_being_written_waits(box: Path, name: str) -> None:
+def test_incomplete_batches_are_skipped(box: Path, name: str) -> None:
     put(box, name)
     (box / "empty").mkdir()
     assert names(box) == []
 
 
-def test_a_batch_waits_until_nothing_in_it_changes_though_copies_look_old(box: Path) -> None:
+def test_a_recently_copied_batch_is_skipped_despite_its_old_mtime(box: Path) -> None:
     folder = put(box, "march")
     an_hour_ago = time.time() - 3600
     os.utime(folder / "one.png", (an_hour_ago, an_hour_ago))
@@ -88,47 +87,47 @@ def test_a_batch_waits_until_nothing_in_it_changes_though_copies_look_old(box: P
     assert len(inbox.new_batches(box, {}, quiet=0.2)) == 1
 
 
-def test_a_batch_is_new_once_and_again_when_its_content_changes(box: Path) -> None:
+def test_a_checked_batch_is_new_again_when_its_content_changes(box: Path) -> None:
     folder = put(box, "march")
     (batch,) = inbox.new_batches(box, {}, quiet=0)
-    remembered = {batch.name: batch.sha256}
-    assert names(box, remembered) == []
+    known = {batch.name: batch.sha256}
+    assert names(box, known) == []
     (folder / "one.png").rename(folder / "two.png")
-    assert names(box, remembered) == ["march"]
+    assert names(box, known) == ["march"]
 
 
-def test_names_that_files_and_tables_cannot_take_are_made_fit(box: Path) -> None:
+def test_unsafe_names_are_replaced_by_unique_safe_ones(box: Path) -> None:
     put(box, "a | b\n<script>")
     put(box, "a _ b__script_")
     put(box, "\u00fc" * 120)
-    fit = names(box)
-    assert len(set(fit)) == 3
-    assert all(name.isascii() and len(name) <= 100 and " " not in name for name in fit)
+    safe = names(box)
+    assert len(set(safe)) == 3
+    assert all(name.isascii() and len(name) <= 100 and " " not in name for name in safe)
 
 
-def test_pipes_and_links_are_batches_that_are_never_opened(box: Path) -> None:
+def test_pipes_and_links_are_batches_but_never_opened(box: Path) -> None:
     os.mkfifo(box / "pipe")
     (box / "link").symlink_to("/dev/zero")
     os.mkfifo(put(box, "march") / "pipe")
     assert names(box) == ["link", "march", "pipe"]
 
 
-def test_what_was_checked_is_remembered_and_written_down(tmp_path: Path) -> None:
+def test_a_checked_batch_is_recorded_and_its_report_written(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    assert inbox.remembered(project) == {}
-    checked = Checked("march", 200, (("a\udcff.txt", "no picture"),), verdict(True, noise=1.5))
-    inbox.remember(project, Batch("march", tmp_path, "f3"), checked)
-    assert inbox.remembered(project) == {"march": "f3"}
+    assert inbox.known_batches(project) == {}
+    checked = CheckedBatch("march", 200, (("a\udcff.txt", "no picture"),), verdict(True, noise=1.5))
+    inbox.record(project, Batch("march", tmp_path, "f3"), checked)
+    assert inbox.known_batches(project) == {"march": "f3"}
     report = files.read_json(project.build / "monitor" / "march.json")
     assert (report["drift"], report["status"], report["n"]) == (True, "drift", 200)
     assert report["refused"] == [{"file": "a\\udcff.txt", "reason": "no picture"}]
 
 
-def test_the_headline_names_drift_first_then_what_had_no_verdict() -> None:
-    drifted = Checked("march", 200, (), verdict(True, noise=1.5))
-    calm = Checked("april", 200, (), verdict(False))
-    few = Checked("may", 3, (), None)
-    nothing = Checked("june", 0, (("x", "no picture"),), None)
+def test_the_headline_lists_drift_first_then_batches_without_verdict() -> None:
+    drifted = CheckedBatch("march", 200, (), verdict(True, noise=1.5))
+    calm = CheckedBatch("april", 200, (), verdict(False))
+    few = CheckedBatch("may", 3, (), None)
+    nothing = CheckedBatch("june", 0, (("x", "no picture"),), None)
     assert inbox.headline([calm]) == "no drift in 1 new batch"
     assert inbox.headline([calm, drifted]) == "drift in 1 of 2 new batches: march"
     assert inbox.headline([few, nothing]) == (
@@ -136,26 +135,26 @@ def test_the_headline_names_drift_first_then_what_had_no_verdict() -> None:
     )
 
 
-def test_the_markdown_says_what_moved_the_furthest_first_and_what_was_refused() -> None:
+def test_the_markdown_lists_moved_features_by_distance_and_refused_files() -> None:
     refused = tuple((f"{i}<b>.txt", "no picture") for i in range(5))
-    checked = Checked("march", 200, refused, verdict(True, noise=0.4, thickness=1.5))
+    checked = CheckedBatch("march", 200, refused, verdict(True, noise=0.4, thickness=1.5))
     text = inbox.markdown([checked])
     assert text.startswith("**Drift in 1 of 1 new batch: march.**")
     assert "| march | 200 | 5 | **DRIFT** | 1e-09 | 0.913 | thickness, noise |" in text
     assert "in standard deviations: thickness by 1.50, noise by 0.40." in text
-    assert "0\\<b\\>.txt (no picture)" in text
+    assert "0&#60;b&#62;.txt (no picture)" in text
     assert "and 2 more" in text
     assert "digits add" in text
 
 
-def test_without_a_model_the_message_says_what_to_do(small_project: Project) -> None:
-    with pytest.raises(DataError, match=r"nothing to compare them with: .*run 'dvc repro'"):
+def test_a_missing_model_is_an_error_that_says_what_to_do(small_project: Project) -> None:
+    with pytest.raises(DataError, match=r"can't be checked without a model: .*run 'dvc repro'"):
         inbox.load_detector(small_project)
 
 
-def test_every_kind_of_batch_gets_its_verdict(built_project: Project) -> None:
+def test_every_kind_of_batch_gets_the_right_status(built_project: Project) -> None:
     box = built_project.build / "inbox"
-    everybody = handwriting.uci_digits()  # sorted by writer, and a few writers alone do differ
+    everybody = handwriting.uci_digits()  # sorted by writer; a few writers alone would be drift
     entries = [everybody[i] for i in np.random.default_rng(1).permutation(len(everybody))[:200]]
     images = [glyphs.normalise(decoding.decode(entry.picture)) for entry in entries]
     dirty = np.stack(images) + np.random.default_rng(0).integers(0, 120, (200, 28, 28))
@@ -167,8 +166,8 @@ def test_every_kind_of_batch_gets_its_verdict(built_project: Project) -> None:
     (box / "text.png").write_text("no picture")
     os.mkfifo(box / "pipe")
     detector = inbox.load_detector(built_project)
-    found = inbox.new_batches(box, {}, quiet=0)
-    checked = {b.name: inbox.check(built_project, b, detector) for b in found}
+    batches = inbox.new_batches(box, {}, quiet=0)
+    checked = {b.name: inbox.check(built_project, b, detector) for b in batches}
     assert {name: c.status for name, c in checked.items()} == {
         "calm": "no drift",
         "dirty": "drift",

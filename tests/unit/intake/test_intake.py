@@ -1,4 +1,4 @@
-"""Taking a batch in: what is kept where, what is refused; data/ changes as a whole or not."""
+"""Adding a batch: where it is stored, what is rejected; data/ changes as a whole or not at all."""
 
 import csv
 import hashlib
@@ -30,7 +30,7 @@ def batch(tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]) -> Path:
 
 
 def flat(batch: Path) -> Path:
-    """The same pictures without what labels them."""
+    """The same pictures without the folders that label them."""
     for path in batch.glob("*/*.png"):
         path.rename(batch / path.name)
     return batch
@@ -44,7 +44,7 @@ def test_a_labelled_batch_becomes_a_new_version_of_the_data(
     small_project: Project, batch: Path
 ) -> None:
     before = pointer(small_project)
-    done = intake.take_in(small_project, batch, "mine", writer="anna")
+    done = intake.add(small_project, batch, "mine", writer="anna")
     assert done.accepted
     assert (done.n, done.kept) == (30, "data/handwriting/mine")
     assert pointer(small_project) != before
@@ -60,9 +60,9 @@ def test_a_labelled_batch_becomes_a_new_version_of_the_data(
     assert handwriting.names(small_project.handwriting) == ["mine", "uci-digits"]
 
 
-def test_an_unlabelled_batch_waits_outside_the_data(small_project: Project, batch: Path) -> None:
+def test_an_unlabelled_batch_is_stored_outside_data(small_project: Project, batch: Path) -> None:
     before = pointer(small_project)
-    done = intake.take_in(small_project, flat(batch), "mine")
+    done = intake.add(small_project, flat(batch), "mine")
     assert done.accepted
     assert not done.labelled
     assert (done.kept, done.data_version) == ("build/handwriting/mine", None)
@@ -71,12 +71,12 @@ def test_an_unlabelled_batch_waits_outside_the_data(small_project: Project, batc
     assert not (small_project.handwriting / "mine").exists()
 
 
-def test_what_cannot_be_read_is_set_aside_with_its_reason(
+def test_unreadable_pictures_are_quarantined_with_the_reason(
     small_project: Project, batch: Path
 ) -> None:
     (batch / "3" / "broken.png").write_bytes(b"\x89PNG nothing more")
     Image.new("L", (40, 40), 200).save(batch / "4" / "blank.png")
-    done = intake.take_in(small_project, batch, "mine")
+    done = intake.add(small_project, batch, "mine")
     assert done.accepted
     assert done.n == 30
     assert [name for name, _ in done.refused] == ["3/broken.png", "4/blank.png"]
@@ -90,17 +90,17 @@ def test_what_cannot_be_read_is_set_aside_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("damage", "reason"),
     [
         ("label", "every label is a digit, 0–9"),
         ("copy", "no image is an exact copy of another"),
     ],
 )
-def test_an_invalid_batch_leaves_the_data_as_it_is(
-    small_project: Project, batch: Path, harm: str, told: str
+def test_an_invalid_batch_leaves_data_unchanged(
+    small_project: Project, batch: Path, damage: str, reason: str
 ) -> None:
     table = None
-    if harm == "label":
+    if damage == "label":
         table = batch.parent / "labels.csv"
         names = sorted(path.name for path in batch.glob("*/*.png"))
         table.write_text("filename,label\n" + "".join(f"{name},12\n" for name in names))
@@ -108,16 +108,16 @@ def test_an_invalid_batch_leaves_the_data_as_it_is(
         path = next(batch.glob("*/*.png"))
         (path.parent / "copy.png").write_bytes(path.read_bytes())
     before = pointer(small_project)
-    done = intake.take_in(small_project, batch, "mine", table, accept_drift=True)
+    done = intake.add(small_project, batch, "mine", table, accept_drift=True)
     broken = [e["says"] for e in done.validation["expectations"] if not e["success"]]
-    assert broken == [told]
+    assert broken == [reason]
     assert (done.accepted, done.kept, done.data_version) == (False, None, None)
     assert pointer(small_project) == before
     assert not (small_project.handwriting / "mine").exists()
 
 
-def test_a_test_image_is_never_taken_in(built_project: Project) -> None:
-    done = intake.take_in(
+def test_mnist_test_images_are_rejected(built_project: Project) -> None:
+    done = intake.add(
         built_project,
         built_project.mnist / "t10k-images-idx3-ubyte",
         "leak",
@@ -129,73 +129,77 @@ def test_a_test_image_is_never_taken_in(built_project: Project) -> None:
     assert not done.accepted
 
 
-def test_drift_refuses_a_batch_unless_it_is_accepted(built_project: Project, batch: Path) -> None:
+def test_a_batch_with_drift_is_rejected_unless_drift_is_accepted(
+    built_project: Project, batch: Path
+) -> None:
     for path in batch.glob("*/*.png"):  # everything leans to the right
         lean = (1, 0.7, -20, 0, 1, 0)
         with Image.open(path) as picture:
             sheared = picture.transform((90, 60), Image.Transform.AFFINE, lean, fillcolor=255)
         sheared.save(path)
-    done = intake.take_in(built_project, batch, "leaning")
+    done = intake.add(built_project, batch, "leaning")
     assert done.drift is not None
     assert done.drift.drift
     assert done.drift.tests["slant"]["drift"]
     assert not done.accepted
-    done = intake.take_in(built_project, batch, "leaning", accept_drift=True)
+    done = intake.add(built_project, batch, "leaning", accept_drift=True)
     assert done.accepted
     assert done.kept == "data/handwriting/leaning"
 
 
-def test_a_batch_is_never_overwritten(small_project: Project, batch: Path) -> None:
-    with pytest.raises(DataError, match="data/handwriting/uci-digits: there is such a batch"):
-        intake.take_in(small_project, batch, "uci-digits")
-    with pytest.raises(DataError, match="expected 1 to 63 of a-z"):
-        intake.take_in(small_project, batch, "../outside")
-
-
-def test_data_must_be_complete_and_the_version_that_is_named(
+def test_existing_batches_and_invalid_names_are_refused(
     small_project: Project, batch: Path
 ) -> None:
+    with pytest.raises(
+        DataError, match="data/handwriting/uci-digits: already exists; choose another name"
+    ):
+        intake.add(small_project, batch, "uci-digits")
+    with pytest.raises(DataError, match="expected 1 to 63 of a-z"):
+        intake.add(small_project, batch, "../outside")
+
+
+def test_data_must_be_complete_and_the_pinned_version(small_project: Project, batch: Path) -> None:
     file = small_project.mnist / "t10k-labels-idx1-ubyte"
     file.chmod(0o644)
     file.write_bytes(b"changed")
-    with pytest.raises(DataError, match=r"isn't the version that data\.dvc names; run 'digits fe"):
-        intake.take_in(small_project, batch, "mine")
+    with pytest.raises(DataError, match=r"isn't the version that data\.dvc pins; run 'digits fe"):
+        intake.add(small_project, batch, "mine")
     run("rm", "-r", "data", cwd=small_project.root)
     with pytest.raises(DataError, match="data/ is not complete; run 'digits fetch'"):
-        intake.take_in(small_project, batch, "mine")
+        intake.add(small_project, batch, "mine")
 
 
-def test_nothing_is_left_behind_when_dvc_fails(small_project: Project, batch: Path) -> None:
+def test_nothing_is_stored_if_dvc_fails(small_project: Project, batch: Path) -> None:
     before = pointer(small_project)
-    handwriting.write(batch.parent / "same", intake.inspect(batch).entries)
+    handwriting.write(batch.parent / "same", intake.parse(batch).entries)
     tar = (batch.parent / "same" / "pictures.tar").read_bytes()
     digest = hashlib.md5(tar, usedforsecurity=False).hexdigest()
     cache = small_project.root / ".dvc" / "cache" / "files" / "md5"
     (cache / digest[:2]).write_text("where DVC wants a folder")
     with pytest.raises(StageError, match="dvc add"):
-        intake.take_in(small_project, batch, "mine")
+        intake.add(small_project, batch, "mine")
     assert pointer(small_project) == before
     assert not (small_project.handwriting / "mine").exists()
 
 
-def test_a_running_pipeline_is_not_disturbed(small_project: Project, batch: Path) -> None:
+def test_no_batch_is_added_while_the_pipeline_runs(small_project: Project, batch: Path) -> None:
     with (
         locking.exclusive(small_project.state / "run.lock", "digits run"),
         pytest.raises(BusyError, match="digits run"),
     ):
-        intake.take_in(small_project, batch, "mine")
+        intake.add(small_project, batch, "mine")
     assert not (small_project.handwriting / "mine").exists()
 
 
-def test_a_batch_without_a_single_picture_is_an_error(tmp_path: Path) -> None:
+def test_a_batch_without_usable_pictures_is_an_error(tmp_path: Path) -> None:
     Image.new("L", (40, 40), 200).save(tmp_path / "blank.png")
-    with pytest.raises(DataError, match=r"no picture can be used; blank\.png: no ink found"):
-        intake.inspect(tmp_path)
+    with pytest.raises(DataError, match=r"no usable picture; blank\.png: no ink found"):
+        intake.parse(tmp_path)
 
 
-def test_one_label_missing_makes_a_batch_unlabelled(batch: Path) -> None:
+def test_a_batch_with_a_missing_label_is_unlabelled(batch: Path) -> None:
     path = next(batch.glob("*/*.png"))
     path.rename(batch / path.name)
-    inspected = intake.inspect(batch)
+    inspected = intake.parse(batch)
     assert inspected.labels is None
     assert sum(entry.label is None for entry in inspected.entries) == 1
