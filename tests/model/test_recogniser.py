@@ -1,4 +1,4 @@
-"""How the network behaves: what it must be able to do, and what must not change its mind."""
+"""How the model behaves: what it must recognise, and what must not change its predictions."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_probabilities_sum_to_one_and_most_digits_are_right(
     assert (probabilities.argmax(axis=1) == labels).mean() > 0.6  # after three short epochs
 
 
-def test_a_digit_is_the_same_alone_and_among_many(
+def test_a_digit_has_the_same_probabilities_alone_and_in_a_batch(
     recogniser: "digits.Recogniser", val: tuple[np.ndarray, np.ndarray]
 ) -> None:
     images, _ = val
@@ -46,7 +46,7 @@ def test_a_digit_is_the_same_alone_and_among_many(
     np.testing.assert_allclose(alone, many[:5], atol=1e-5)
 
 
-def test_a_small_shift_changes_few_minds(
+def test_a_small_shift_changes_few_predictions(
     recogniser: "digits.Recogniser", val: tuple[np.ndarray, np.ndarray]
 ) -> None:
     images, _ = val
@@ -56,17 +56,17 @@ def test_a_small_shift_changes_few_minds(
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (np.zeros((2, 28, 28), np.float32), "must be a uint8 array, got float32"),
         (np.zeros((28, 28), np.uint8), r"must be \(n, 28, 28\), got \(28, 28\)"),
         ([[0]], "must be a uint8 array, got list"),
     ],
 )
-def test_other_images_are_refused(
-    recogniser: "digits.Recogniser", images: np.ndarray, told: str
+def test_images_of_another_type_or_shape_are_refused(
+    recogniser: "digits.Recogniser", images: np.ndarray, message: str
 ) -> None:
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         recogniser.predict(images)
 
 
@@ -77,7 +77,7 @@ def test_altered_weights_are_not_opened(built_project: Project, name: str) -> No
         digits.Recogniser.load(built_project.root)
 
 
-def test_a_registered_file_that_is_no_network_is_told_in_a_line(built_project: Project) -> None:
+def test_a_registered_file_that_is_not_a_network_is_refused(built_project: Project) -> None:
     path = built_project.models / "digits.onnx"
     path.write_bytes(b"no network")
     card = files.read_json(built_project.model_card)
@@ -95,7 +95,7 @@ def test_recognising_needs_no_tensorflow(built_project: Project) -> None:
     assert run("python", "-c", code, cwd=built_project.root).stdout.strip() == "False"
 
 
-def test_all_formats_agree(
+def test_all_export_formats_agree(
     built_project: Project, recogniser: "digits.Recogniser", val: tuple[np.ndarray, np.ndarray]
 ) -> None:
     project = built_project
@@ -113,14 +113,14 @@ def test_all_formats_agree(
         exports.compare("litert", expected, expected[:, ::-1])
 
 
-def test_weights_of_another_network_are_told_in_a_line(built_project: Project) -> None:
+def test_weights_of_another_network_are_refused(built_project: Project) -> None:
     card = files.read_json(built_project.model_card)
     recipe = Recipe.model_validate(card["recipe"] | {"widths": [8, 16, 32, 33]})
     with pytest.raises(RegistryError, match="doesn't fit network 'allconv_fine'"):
         exports.Keras(built_project.models / "digits.weights.h5", recipe, (0.1, 0.3))
 
 
-def test_a_card_cannot_point_outside(built_project: Project) -> None:
+def test_a_model_card_cannot_name_files_outside_the_project(built_project: Project) -> None:
     card = files.read_json(built_project.model_card)
     card["weights"] = {"../../etc/passwd": "0" * 64}
     files.write_json(built_project.model_card, card)
@@ -128,14 +128,14 @@ def test_a_card_cannot_point_outside(built_project: Project) -> None:
         digits.Recogniser.load(built_project.root)
 
 
-def test_without_distortion_images_stay_as_they_are(val: tuple[np.ndarray, np.ndarray]) -> None:
+def test_without_augmentation_images_stay_unchanged(val: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = val
     np.testing.assert_array_equal(
         augmentation.distort(images, NO_AUGMENTATION, np.random.default_rng(0)), images
     )
 
 
-def test_distortion_keeps_the_ink_and_moves_it(val: tuple[np.ndarray, np.ndarray]) -> None:
+def test_augmentation_moves_ink_but_keeps_its_amount(val: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = val
     chosen = params.load(REPOSITORY / "params.yaml").recipe.augmentation
     chosen = chosen.model_copy(update={"filtered": 0, "noise": 0})
@@ -145,7 +145,7 @@ def test_distortion_keeps_the_ink_and_moves_it(val: tuple[np.ndarray, np.ndarray
     assert (moved != images).any(axis=(1, 2)).mean() > 0.99
 
 
-def test_noise_is_in_half_of_the_images(val: tuple[np.ndarray, np.ndarray]) -> None:
+def test_half_of_the_images_get_noise(val: tuple[np.ndarray, np.ndarray]) -> None:
     images, _ = val
     noisy = augmentation.distort(
         images, NO_AUGMENTATION.model_copy(update={"noise": 0.5}), np.random.default_rng(0)
@@ -153,7 +153,7 @@ def test_noise_is_in_half_of_the_images(val: tuple[np.ndarray, np.ndarray]) -> N
     assert 0.35 < (noisy != images).any(axis=(1, 2)).mean() < 0.65
 
 
-def test_paper_and_contrast_change_no_mind(
+def test_grey_paper_and_low_contrast_change_few_predictions(
     recogniser: "digits.Recogniser", val: tuple[np.ndarray, np.ndarray]
 ) -> None:
     images, _ = val
@@ -163,20 +163,22 @@ def test_paper_and_contrast_change_no_mind(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"network": "lenet"}, r"'network' is 'lenet'; known: allconv, allconv_fine, dense"),
         ({"widths": [8]}, r"'widths' of network 'allconv_fine' is \[8\]; expected 3 to 8"),
         ({"network": "cnn", "widths": [8] * 5}, r"'cnn' is \[8, 8, 8, 8, 8\]; expected 2 to 4"),
     ],
 )
-def test_a_network_that_cannot_be_built_is_named(changes: dict[str, object], told: str) -> None:
+def test_an_unknown_network_and_a_wrong_number_of_widths_are_named(
+    changes: dict[str, object], message: str
+) -> None:
     recipe = params.load(REPOSITORY / "params.yaml").recipe
-    with pytest.raises(ParameterError, match=told):
+    with pytest.raises(ParameterError, match=message):
         networks.build(recipe.model_copy(update=changes), 0.1, 0.3)
 
 
-def test_the_zoo_has_the_sizes_that_are_published() -> None:
+def test_networks_have_their_published_numbers_of_parameters() -> None:
     zoo = params.load(REPOSITORY / "params.yaml").models
     sizes = {name: networks.build(zoo[name], 0.13, 0.3).count_params() for name in SIZES}
     assert sizes == SIZES

@@ -1,4 +1,4 @@
-"""Each stage on a few hundred real digits: what it leaves behind, and what it refuses."""
+"""Each stage on a few hundred real digits: what it writes, and what it refuses."""
 
 import subprocess
 
@@ -15,7 +15,7 @@ def stage(project: Project, name: str) -> "subprocess.CompletedProcess[str]":
     return run("python", "-m", f"digits.stages.{name}", cwd=project.root, check=False)
 
 
-def test_ingest_keeps_every_image_and_says_where_it_comes_from(built_project: Project) -> None:
+def test_ingest_keeps_every_image_with_its_source(built_project: Project) -> None:
     index = files.read_table(built_project.ingested / "index.parquet")
     images = files.read_array(built_project.ingested / "images.npy")
     assert images.shape == (1400 + 397 + 120, 28, 28)
@@ -31,7 +31,7 @@ def test_ingest_keeps_every_image_and_says_where_it_comes_from(built_project: Pr
     assert set(index.loc[index["split"].eq("handwriting"), "batch"]) == {"uci-digits"}
 
 
-def test_ingest_refuses_a_file_that_is_not_the_pinned_one(small_project: Project) -> None:
+def test_ingest_refuses_a_file_with_another_checksum(small_project: Project) -> None:
     path = small_project.mnist / "t10k-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x00")
     done = stage(small_project, "ingest")
@@ -42,7 +42,7 @@ def test_ingest_refuses_a_file_that_is_not_the_pinned_one(small_project: Project
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("damage", "message"),
     [
         ("labels", "every label is a digit, 0–9: broken by 3 of"),
         ("blank", "no image is blank: broken by 2 of"),
@@ -51,17 +51,17 @@ def test_ingest_refuses_a_file_that_is_not_the_pinned_one(small_project: Project
         ("missing", "there are 1,400 training images: got 1399"),
     ],
 )
-def test_validate_names_what_is_wrong(built_project: Project, harm: str, told: str) -> None:
+def test_validate_names_what_is_wrong(built_project: Project, damage: str, message: str) -> None:
     index = files.read_table(built_project.ingested / "index.parquet")
     images = np.array(files.read_array(built_project.ingested / "images.npy"))
-    if harm == "labels":
+    if damage == "labels":
         index.loc[:2, "label"] = 11
-    elif harm == "blank":
+    elif damage == "blank":
         images[[4, 9]] = 0
-    elif harm == "inverted":
+    elif damage == "inverted":
         images = 255 - images
         index["intensity"] = 1 - index["intensity"]
-    elif harm == "leak":
+    elif damage == "leak":
         index.loc[:4, "sha256"] = index.loc[index["split"].eq("test"), "sha256"].to_numpy()[:5]
     else:
         index.loc[0, "split"] = "handwriting"
@@ -69,18 +69,18 @@ def test_validate_names_what_is_wrong(built_project: Project, harm: str, told: s
     files.write_array(built_project.ingested / "images.npy", images)
     done = stage(built_project, "validate")
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert files.read_json(built_project.validation_report)["success"] is False
 
 
-def test_validation_report_depends_on_the_data_alone(built_project: Project) -> None:
+def test_the_validation_report_is_reproducible(built_project: Project) -> None:
     before = built_project.validation_report.read_bytes()
     assert stage(built_project, "validate").returncode == 0
     assert built_project.validation_report.read_bytes() == before
     assert (built_project.html / "data-docs" / "index.html").is_file()
 
 
-def test_preprocess_parts_the_images_without_a_copy_in_two_splits(built_project: Project) -> None:
+def test_preprocess_puts_no_image_in_two_splits(built_project: Project) -> None:
     splits = {
         name: files.read_array(built_project.splits / f"{name}-images.npy")
         for name in ("train", "val", "test")
@@ -108,14 +108,14 @@ def test_preprocess_adds_a_labelled_batch_to_train(built_project: Project) -> No
     assert len(train()) == before + 120
 
 
-def test_preprocess_refuses_a_batch_that_does_not_exist(built_project: Project) -> None:
+def test_preprocess_refuses_an_unknown_batch(built_project: Project) -> None:
     set_param(built_project, "preprocess", "train_batches", ["uci-digits", "nobody"])
     done = stage(built_project, "preprocess")
     assert done.returncode == 2
     assert "'nobody'; known: uci-digits" in done.stderr
 
 
-def test_train_pins_its_weights_and_evaluate_refuses_others(built_project: Project) -> None:
+def test_train_pins_its_weights_and_evaluate_refuses_altered_ones(built_project: Project) -> None:
     weights = built_project.models / "digits.weights.h5"
     card = files.read_json(built_project.model_card)
     paths = sorted(built_project.models.iterdir())
@@ -128,14 +128,14 @@ def test_train_pins_its_weights_and_evaluate_refuses_others(built_project: Proje
     assert "not opened" in done.stderr
 
 
-def test_train_with_an_unknown_model_names_those_that_are_known(built_project: Project) -> None:
+def test_train_with_an_unknown_model_lists_the_known_ones(built_project: Project) -> None:
     set_param(built_project, "train", "model", "resnet9000")
     done = stage(built_project, "train")
     assert done.returncode == 2
     assert "'resnet9000'; known: accurate" in done.stderr
 
 
-def test_metrics_are_those_of_the_predictions(built_project: Project) -> None:
+def test_metrics_match_the_predictions(built_project: Project) -> None:
     import pandas as pd
 
     table = pd.read_csv(built_project.evaluated / "predictions.csv")
@@ -150,7 +150,7 @@ def test_metrics_are_those_of_the_predictions(built_project: Project) -> None:
     assert low < test["accuracy"] < high
 
 
-def test_drift_report_has_a_verdict_on_the_batch(built_project: Project) -> None:
+def test_the_drift_report_has_a_verdict_on_the_batch(built_project: Project) -> None:
     (batch,) = files.read_json(built_project.drift_report)["batches"].values()
     assert batch["n"] == 120
     assert 0 <= batch["p_value"] <= 1

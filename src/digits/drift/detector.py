@@ -51,16 +51,14 @@ class DriftResult:
         return asdict(self)
 
 
+@dataclass(frozen=True)
 class DriftDetector:
     """Compares batches of glyphs with a reference window."""
 
-    def __init__(
-        self, recogniser: Recogniser, reference: pd.DataFrame, params: Drift, ink_level: int
-    ) -> None:
-        self._recogniser = recogniser
-        self._reference = reference
-        self._params = params
-        self._ink_level = ink_level
+    recogniser: Recogniser
+    reference: pd.DataFrame
+    params: Drift
+    ink_level: int
 
     @classmethod
     def load(cls, root: Path | None = None) -> "DriftDetector":
@@ -88,25 +86,25 @@ class DriftDetector:
         Raises:
             DataError: the batch has fewer images than `drift.min_count`.
         """
-        if len(images) < self._params.min_count:
+        if len(images) < self.params.min_count:
             raise DataError(
-                f"{len(images)} images; a verdict needs at least {self._params.min_count} "
+                f"{len(images)} images; a verdict needs at least {self.params.min_count} "
                 "('drift.min_count' in params.yaml)"
             )
-        batch = describe(self._recogniser, images, self._ink_level)
-        directions = _principal_directions(self._reference)
+        batch = describe(self.recogniser, images, self.ink_level)
+        directions = _principal_directions(self.reference)
         tests = verdicts(
-            _compare(_tested(self._reference, *directions), _tested(batch, *directions), html),
-            self._params,
+            _compare(_tested(self.reference, *directions), _tested(batch, *directions), html),
+            self.params,
         )
         accuracy = None if labels is None else float((batch["digit"].to_numpy() == labels).mean())
         return DriftResult(
             drift=any(test["drift"] for test in tests.values()),
             p_value=min(test["p_value"] for test in tests.values()),
             n=len(images),
-            alpha=self._params.alpha,
-            min_distance=self._params.min_distance,
-            estimated_accuracy=_estimated_accuracy(self._reference, batch),
+            alpha=self.params.alpha,
+            min_distance=self.params.min_distance,
+            estimated_accuracy=_estimated_accuracy(self.reference, batch),
             accuracy=None if accuracy is None else round(accuracy, _DECIMALS),
             tests=tests,
         )
