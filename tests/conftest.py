@@ -22,7 +22,7 @@ from digits.core.params import Augmentation
 from digits.core.project import Project
 from digits.data import dataset, handwriting, mnist
 from digits.data.dataset import Split
-from digits.images import decoding, glyphs
+from digits.images import glyphs
 
 # a busy machine is no reason to fail
 hypothesis.settings.register_profile("digits", deadline=None)
@@ -47,7 +47,7 @@ def _quiet() -> None:
 def real_digits() -> tuple[np.ndarray, np.ndarray]:
     """1,797 real digits in MNIST's form: uint8 (n, 28, 28), and labels uint8 (n,)."""
     entries = handwriting.uci_digits()
-    images = [glyphs.normalise(decoding.decode(entry.picture)) for entry in entries]
+    images = [glyphs.read(entry.picture).image for entry in entries]
     return np.stack(images), np.array([entry.label for entry in entries], dtype=np.uint8)
 
 

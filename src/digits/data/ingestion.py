@@ -10,7 +10,7 @@ import pandas as pd
 from digits.core.errors import DataError
 from digits.core.params import Ingest
 from digits.data import handwriting, mnist
-from digits.images import decoding, features, glyphs
+from digits.images import features, glyphs
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def _batch(folder: Path) -> Ingested:
     entries = list(handwriting.read(folder))
     if not entries:
         raise DataError(f"{folder}: the batch is empty; delete it")
-    images = [glyphs.normalise(decoding.decode(e.picture, e.origin), e.origin) for e in entries]
+    images = [glyphs.read(e.picture, e.origin).image for e in entries]
     labels, writers = [e.label for e in entries], [e.writer for e in entries]
     index = _index("handwriting", entries[0].origin, folder.name, labels, writers)
     return Ingested(np.stack(images), index)

@@ -32,7 +32,7 @@ _WORKING_SIDE = 400  # px; larger pictures are reduced to about this, enough for
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held
 
 
-def decode(data: bytes, name: str = "picture") -> np.ndarray:
+def decode(data: bytes, name: str = "picture") -> tuple[np.ndarray, tuple[int, int]]:
     """Decode a picture to upright grey pixels; large JPEGs at a fraction of their size.
 
     Args:
@@ -40,17 +40,12 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
         name: the picture's name in error messages.
 
     Returns:
-        uint8 `(height, width)`. Transparent pixels become paper: black or white, whichever
-        contrasts with the ink.
+        uint8 `(height, width)`, and the upright picture's full width and height in px. Transparent
+        pixels become paper: black or white, whichever contrasts with the ink.
 
     Raises:
         PictureError: the file is too large, of another format, or damaged.
     """
-    return decode_with_size(data, name)[0]
-
-
-def decode_with_size(data: bytes, name: str) -> tuple[np.ndarray, tuple[int, int]]:
-    """As `decode`, with width and height in px that the upright picture has in the file."""
     if len(data) > MAX_BYTES:
         raise PictureError(f"{name}: {len(data):,} bytes, expected at most {MAX_BYTES:,}")
     try:

@@ -48,29 +48,19 @@ def read(data: bytes, name: str = "picture") -> Glyph:
     Raises:
         PictureError: the file is too large, of another format, damaged, or holds no ink.
     """
-    grey, (width, height) = decoding.decode_with_size(data, name)
+    grey, (width, height) = decoding.decode(data, name)
     glyph = extract(grey, name)
     return Glyph(glyph.image, _scaled(glyph.box, width / grey.shape[1], height / grey.shape[0]))
 
 
-def normalise(grey: np.ndarray, name: str = "picture") -> np.ndarray:
+def extract(grey: np.ndarray, name: str = "picture") -> Glyph:
     """Bring a grey picture of one digit, of any size and polarity, to MNIST's form.
+
+    A picture that is already in MNIST's form stays unchanged.
 
     Args:
         grey: uint8 `(height, width)`.
         name: the picture's name in error messages.
-
-    Returns:
-        uint8 `(28, 28)`. A picture that is already in MNIST's form is returned unchanged.
-
-    Raises:
-        PictureError: the picture holds no ink.
-    """
-    return extract(grey, name).image
-
-
-def extract(grey: np.ndarray, name: str = "picture") -> Glyph:
-    """As `normalise`, with the box of the ink in pixels of `grey`.
 
     Raises:
         PictureError: the picture holds no ink.

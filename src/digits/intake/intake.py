@@ -165,7 +165,7 @@ def add(
 def _image(picture: readers.Picture) -> np.ndarray:
     if picture.problem:
         raise PictureError(picture.problem)
-    return glyphs.normalise(decoding.decode(picture.data, picture.name), picture.name)
+    return glyphs.read(picture.data, picture.name).image
 
 
 def _entry(picture: readers.Picture, path: Path) -> Entry:

@@ -52,27 +52,27 @@ def test_normalising_a_glyph_again_changes_nothing(
 ) -> None:
     for image in real_digits[0][::9]:
         assert glyphs.is_glyph(image)
-        np.testing.assert_array_equal(glyphs.normalise(image), image)
+        np.testing.assert_array_equal(glyphs.extract(image).image, image)
         rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
         assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(20, abs=1)
 
 
 def test_black_on_white_is_inverted(digit: np.ndarray) -> None:
-    np.testing.assert_array_equal(glyphs.normalise(255 - digit), digit)
+    np.testing.assert_array_equal(glyphs.extract(255 - digit).image, digit)
 
 
 @pytest.mark.parametrize("polarity", ["dark on light", "light on dark"])
 def test_a_photo_gives_the_digit_that_was_photographed(digit: np.ndarray, polarity: str) -> None:
     picture = as_picture(photo(digit))
     picture = picture if polarity == "dark on light" else 255 - picture
-    assert alike(glyphs.normalise(picture), digit) > 0.9
+    assert alike(glyphs.extract(picture).image, digit) > 0.9
 
 
 def test_the_edge_of_a_shadow_across_the_digit_changes_little(digit: np.ndarray) -> None:
     values = photo(digit)
     rows, columns = np.mgrid[: values.shape[0], : values.shape[1]]
     values[rows + columns > 290] *= 0.55
-    assert alike(glyphs.normalise(as_picture(values)), digit) > 0.88
+    assert alike(glyphs.extract(as_picture(values)).image, digit) > 0.88
 
 
 def test_ruled_lines_are_removed(digit: np.ndarray) -> None:
@@ -108,7 +108,7 @@ def test_thin_strokes_become_as_thick_as_mnists() -> None:
     picture = np.zeros((160, 160), np.uint8)
     picture[30:130, 80] = 255
     picture[30, 50:81] = 255
-    glyph = glyphs.normalise(picture)
+    glyph = glyphs.extract(picture).image
     row = glyph[14].astype(int)
     assert 1.5 <= row.sum() / 255 <= 3.5
 
@@ -116,7 +116,7 @@ def test_thin_strokes_become_as_thick_as_mnists() -> None:
 def test_a_blot_becomes_as_thin_as_a_stroke() -> None:
     picture = np.zeros((100, 100), np.uint8)
     picture[10:90, 30:70] = 255
-    assert (glyphs.normalise(picture)[14] > 128).sum() < 9  # 10 px without thinning
+    assert (glyphs.extract(picture).image[14] > 128).sum() < 9  # 10 px without thinning
 
 
 def test_the_box_is_in_pixels_of_the_picture(digit: np.ndarray) -> None:
@@ -149,7 +149,7 @@ def test_the_box_of_a_camera_picture_is_upright_and_full_size(orientation: int) 
 )
 def test_paper_without_ink_is_refused(picture: np.ndarray) -> None:
     with pytest.raises(PictureError, match="card: no ink found; expected one digit"):
-        glyphs.normalise(picture, "card")
+        glyphs.extract(picture, "card")
 
 
 def test_any_shape_and_content_gives_a_glyph_or_an_error() -> None:
@@ -172,7 +172,7 @@ def test_any_shape_and_content_gives_a_glyph_or_an_error() -> None:
 @pytest.mark.parametrize("values", [np.zeros((3, 28, 28), np.uint8), np.zeros((28, 28))])
 def test_arrays_other_than_grey_pictures_are_refused(values: np.ndarray) -> None:
     with pytest.raises(PictureError, match=r"expected uint8 \(height, width\), got"):
-        glyphs.normalise(values)
+        glyphs.extract(values)
 
 
 @pytest.mark.skipif(not HANDWRITING.is_dir(), reason="the development photos are missing")

@@ -12,7 +12,7 @@ from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.data import handwriting
 from digits.drift.detector import DriftResult
-from digits.images import decoding, glyphs
+from digits.images import glyphs
 from digits.intake import inbox
 from digits.intake.inbox import Batch, CheckedBatch
 
@@ -156,7 +156,7 @@ def test_every_kind_of_batch_gets_the_right_status(built_project: Project) -> No
     box = built_project.build / "inbox"
     everybody = handwriting.uci_digits()  # sorted by writer; a few writers alone would be drift
     entries = [everybody[i] for i in np.random.default_rng(1).permutation(len(everybody))[:200]]
-    images = [glyphs.normalise(decoding.decode(entry.picture)) for entry in entries]
+    images = [glyphs.read(entry.picture).image for entry in entries]
     dirty = np.stack(images) + np.random.default_rng(0).integers(0, 120, (200, 28, 28))
     _save(box / "calm", [entry.picture for entry in entries])
     _save(

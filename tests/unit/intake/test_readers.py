@@ -23,7 +23,7 @@ def save(path: Path, number: int = 0) -> None:
 
 
 def grey(picture: readers.Picture) -> np.ndarray:
-    return decoding.decode(picture.data)
+    return decoding.decode(picture.data)[0]
 
 
 def test_picture_files_below_a_folder_are_sorted(tmp_path: Path) -> None:
