@@ -4,12 +4,12 @@ Each cell of the notebook calls one of these functions. For a missing optional r
 command that creates it.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Image, Markdown
 
 from digits.core import files, params
 from digits.core.errors import DataError
@@ -27,32 +27,6 @@ from digits.zoo import report
 _MISTAKES = 24  # images shown
 _CONFUSIONS = 8  # rows shown
 _RECIPE = ("network", "widths", "members", "views", "optimizer", "epochs", "dropout")
-
-
-@dataclass(frozen=True)
-class Image:
-    """A PNG image for a notebook."""
-
-    png: bytes
-
-    def __repr__(self) -> str:
-        return "image"
-
-    def _repr_png_(self) -> bytes:
-        return self.png
-
-
-@dataclass(frozen=True)
-class Remark:
-    """A line of text for a notebook."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_markdown_(self) -> str:
-        return f"*{self.text}*"
 
 
 def samples(project: Project) -> pd.DataFrame:
@@ -144,7 +118,7 @@ def mistakes(project: Project) -> Image:
     )
 
 
-def robustness(project: Project) -> Image | Remark:
+def robustness(project: Project) -> Image | Markdown:
     """Error rate on the test set under each of MNIST-C's corruptions."""
     metrics = files.read_json(project.metrics)
     errors = {
@@ -153,30 +127,30 @@ def robustness(project: Project) -> Image | Remark:
         if name != "mean_error"
     }
     if not errors:
-        return Remark("No results on corrupted images: run 'dvc repro' first.")
+        return Markdown("No results on corrupted images: run 'dvc repro' first.")
     return Image(result_plots.robustness(errors, 1 - metrics["test"]["accuracy"]))
 
 
-def comparison(project: Project) -> pd.DataFrame | Remark:
+def comparison(project: Project) -> pd.DataFrame | Markdown:
     """All models, sorted by mean validation accuracy."""
     if not project.zoo_report.is_file():
-        return Remark("No model comparison: run 'digits zoo' first.")
+        return Markdown("No model comparison: run 'digits zoo' first.")
     return report.table(files.read_json(project.zoo_report)).set_index("model")
 
 
-def accuracy_and_time(project: Project) -> Image | Remark:
+def accuracy_and_time(project: Project) -> Image | Markdown:
     """Validation accuracy of all models against training time."""
     return _existing_plot(project.zoo_plots / "accuracy.png")
 
 
-def accuracy_and_speed(project: Project) -> Image | Remark:
+def accuracy_and_speed(project: Project) -> Image | Markdown:
     """Validation accuracy of all models against throughput."""
     return _existing_plot(project.zoo_plots / "speed.png")
 
 
-def _existing_plot(path: Path) -> Image | Remark:
+def _existing_plot(path: Path) -> Image | Markdown:
     if not path.is_file():
-        return Remark("No plot: run 'digits zoo' first.")
+        return Markdown("No plot: run 'digits zoo' first.")
     return Image(path.read_bytes())
 
 

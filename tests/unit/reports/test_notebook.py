@@ -139,7 +139,7 @@ def test_missing_optional_reports_are_replaced_by_a_remark(project: Project) -> 
         (notebook_cells.accuracy_and_speed, "digits zoo"),
     ):
         shown = show(project)
-        assert isinstance(shown, notebook_cells.Remark)
+        assert isinstance(shown, notebook_cells.Markdown)
         assert f"run '{command}' first" in shown._repr_markdown_()
 
 
