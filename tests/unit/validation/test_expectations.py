@@ -96,6 +96,14 @@ def test_blank_and_full_images_are_named(
     assert line in found
 
 
+def test_black_on_white_is_named(data: tuple[pd.DataFrame, np.ndarray]) -> None:
+    index, images = data
+    index["intensity"] = 1 - index["intensity"]
+    lines = broken(expectations.validate(index, 255 - images, PARAMS))
+    assert any("ink is white on black: mean intensity at most 0.5: broken" in s for s in lines)
+    assert any("the outermost pixels are black: mean at most 0.1: got" in s for s in lines)
+
+
 def test_arrays_of_another_length_or_type_are_an_error(
     data: tuple[pd.DataFrame, np.ndarray],
 ) -> None:
