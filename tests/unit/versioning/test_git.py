@@ -1,0 +1,48 @@
+"""Questions to git, on a real repository."""
+
+import re
+from pathlib import Path
+
+import pytest
+from repository import dvc
+
+from digits.core.errors import DigitsError
+from digits.core.project import Project
+from digits.versioning import git
+
+
+def test_show_returns_the_text_at_a_revision(word_count: Project) -> None:
+    (word_count.root / "words.txt").write_text("changed")
+    assert git.show(word_count, "main", "words.txt") == "two words"
+    assert git.show(word_count, "main", "absent.txt") is None
+
+
+def test_merge_base_is_none_for_an_unknown_branch(word_count: Project) -> None:
+    assert git.merge_base(word_count, "main") == git.resolve(word_count, "main")
+    assert git.merge_base(word_count, "absent") is None
+
+
+def test_an_experiment_is_a_revision(word_count: Project) -> None:
+    word_count.params.write_text("count: {factor: 3}\n")
+    dvc(word_count.root, "exp", "run", "--quiet", "--name", "thrice")
+    commit = git.resolve(word_count, "thrice")
+    assert git.show(word_count, commit, "params.yaml") == "count: {factor: 3}\n"
+    with pytest.raises(DigitsError, match="unknown revision 'EXEC_HEAD'"):  # DVC's own
+        git.resolve(word_count, "EXEC_HEAD")
+
+
+@pytest.mark.parametrize("revision", ["nope", "--all", "", "main:words.txt", "exps", "*"])
+def test_an_unknown_revision_is_an_error_that_names_it(word_count: Project, revision: str) -> None:
+    with pytest.raises(DigitsError, match=re.escape(f"unknown revision '{revision}'")):
+        git.resolve(word_count, revision)
+
+
+def test_a_failure_is_an_error_with_git_s_message(tmp_path: Path) -> None:
+    with pytest.raises(DigitsError, match="git status: fatal: not a git repository"):
+        git.run(Project(tmp_path), "status")
+
+
+def test_a_missing_git_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DigitsError, match="git: not found; install it"):
+        git.run(Project(tmp_path), "status")
