@@ -88,7 +88,12 @@ def verify(as_json: bool) -> None:
     else:
         for check in checks:
             click.echo(f"{check.state:8}  {check.version}  {check.file}  {check.expected[:_SHORT]}")
-    mismatches = [registry.describe(check) for check in checks if check.state == "mismatch"]
+    mismatches = [
+        f"{check.version}: {check.file}: SHA-256 is {check.found}, expected {check.expected}; "
+        "don't use it; delete it and run 'dvc pull' or 'dvc repro'"
+        for check in checks
+        if check.state == "mismatch"
+    ]
     if mismatches:
         raise Verdict("; ".join(mismatches))
 

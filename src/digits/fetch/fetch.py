@@ -137,7 +137,7 @@ class _Fetch:
         pinned = dvc.find_data_version(self.project)
         if pinned is None or not (self.project.root / ".git").exists():
             return
-        committed = git.show(self.project, "HEAD", self.project.data_pointer.name)
+        committed = git.read_text(self.project, self.project.data_pointer.name, "HEAD")
         if committed and pinned.md5 not in committed and self._is_pinned_version():
             files.write_text(self.project.data_pointer, committed)
             self.on_message("data.dvc: restored from git, because it pinned altered files")

@@ -5,15 +5,12 @@ Only files that git tracks are read, so a fresh clone without DVC's cache can be
 """
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
-
-from digits.core.errors import DataError, DigitsError, ParameterError
+from digits.core.errors import DataError, ParameterError
 from digits.core.project import Project
 from digits.versioning import dvc, git
 
@@ -79,23 +76,6 @@ class Comparison:
     stale: dict[str, list[str]]  # stages whose outputs don't match the tree → what changed
 
 
-@dataclass(frozen=True)
-class _Side:
-    """What one side's tracked files report; empty where a file is missing."""
-
-    metrics: dict[str, Any]
-    mistakes: str
-    validation: dict[str, Any]
-    drift: dict[str, Any]
-    data: dict[str, Any]
-    lock: dict[str, Any]
-
-    @property
-    def test(self) -> dict[str, Any]:
-        test = self.metrics.get("test")
-        return test if isinstance(test, dict) else {}
-
-
 def compare(project: Project, revision: str | None, tolerance: Mapping[str, float]) -> Comparison:
     """Compare the working tree with `revision`, by default the commit where it left main.
 
@@ -108,34 +88,37 @@ def compare(project: Project, revision: str | None, tolerance: Mapping[str, floa
         ParameterError: a tolerance names an unknown metric.
     """
     base, commit = _base(project, revision)
-    old, new = _read_side(project, commit), _read_side(project, None)
-    if not new.metrics:
+    sides = (commit, None)  # None is the working tree
+    old, new = (git.read_mapping(project, _METRICS, side) for side in sides)
+    if not new:
         raise DataError(f"{_METRICS}: not found or empty; run 'dvc repro' to make it")
-    diff = dvc.metrics_diff(project, commit, _METRICS) if old.metrics else {}
-    judged = judge(diff, tolerance) if old.metrics else []
+    diff = dvc.metrics_diff(project, commit, _METRICS) if old else {}
+    judged = judge(diff, tolerance) if old else []
     metrics = [metric for metric in judged if not metric.name.startswith(_PER_DIGIT)]
-    before, now = old.validation.get("success"), new.validation.get("success")
     regressions = [_describe(metric) for metric in metrics if metric.outcome == "regression"]
+    before, now = (
+        git.read_mapping(project, "reports/validation.json", side).get("success") for side in sides
+    )
     if before is True and now is not True:
         regressions.append("data validation succeeded before and fails now")
-    significance, not_tested = _significance(old, new)
-    params = dvc.params_diff(project, commit)
+    significance, not_tested = _significance(project, commit, old, new)
+    params = dvc.params_diff(project, commit).items()
     return Comparison(
         base=base,
         commit=commit,
         head=git.resolve(project, "HEAD"),
-        comparable=bool(old.metrics),
+        comparable=bool(old),
         regressions=regressions,
         metrics=metrics,
         digits=per_digit(diff),
         significance=significance,
         not_tested=not_tested,
         parameters=_differences(
-            {name: values.get("old") for name, values in params.items()},
-            {name: values.get("new") for name, values in params.items()},
+            {name: values.get("old") for name, values in params},
+            {name: values.get("new") for name, values in params},
         ),
-        data=_differences(old.data, new.data),
-        drift=_differences(_drift_verdicts(old.drift), _drift_verdicts(new.drift)),
+        data=_differences(*(_data_version(project, side) for side in sides)),
+        drift=_differences(*(_drift_verdicts(project, side) for side in sides)),
         validation=None if before == now else Change("success", before, now),
         code=_changed_files(project, commit, "src", "flows"),
         plots=_changed_files(project, commit, "reports/plots"),
@@ -204,51 +187,21 @@ def _base(project: Project, revision: str | None) -> tuple[str, str]:
     return revision, git.resolve(project, revision)
 
 
-def _read_side(project: Project, commit: str | None) -> _Side:
-    """The reports of a commit, or of the working tree."""
+def _data_version(project: Project, commit: str | None) -> dict[str, Any]:
     version = dvc.find_data_version(project, commit)
-    return _Side(
-        metrics=_document(project, commit, _METRICS),
-        mistakes=_text(project, commit, _MISTAKES) or "",
-        validation=_document(project, commit, "reports/validation.json"),
-        drift=_document(project, commit, "reports/drift.json"),
-        data={"md5": version.md5, "nfiles": version.files, "size": version.size} if version else {},
-        lock=_document(project, commit, "dvc.lock"),
-    )
+    return {"md5": version.md5, "nfiles": version.files, "size": version.size} if version else {}
 
 
-def _text(project: Project, commit: str | None, path: str) -> str | None:
-    if commit is not None:
-        return git.show(project, commit, path)
-    file = project.root / path
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
-
-
-def _document(project: Project, commit: str | None, path: str) -> dict[str, Any]:
-    """The mapping in a JSON or YAML file; empty if the file is missing or empty."""
-    source = f"{path} at {commit[:7]}" if commit else path
-    text = _text(project, commit, path) or "{}"
-    is_json = path.endswith(".json")
-    try:
-        document = json.loads(text) if is_json else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as exc:
-        reason = " ".join(str(exc).split())
-        raise DataError(f"{source}: not valid {'JSON' if is_json else 'YAML'} ({reason})") from exc
-    if not isinstance(document, dict):
-        raise DataError(f"{source}: expected a mapping, got {type(document).__name__}")
-    return document
+def _drift_verdicts(project: Project, commit: str | None) -> dict[str, Any]:
+    batches = git.read_mapping(project, "reports/drift.json", commit).get("batches")
+    if not isinstance(batches, dict):
+        return {}
+    return {name: batch.get("drift") for name, batch in batches.items() if isinstance(batch, dict)}
 
 
 def _changed_files(project: Project, commit: str, *folders: str) -> list[str]:
     names = git.run(project, "diff", "--name-only", "--relative", "-z", commit, "--", *folders)
     return sorted(filter(None, names.split("\0")))
-
-
-def _drift_verdicts(report: Mapping[str, Any]) -> dict[str, Any]:
-    batches = report.get("batches")
-    if not isinstance(batches, dict):
-        return {}
-    return {name: batch.get("drift") for name, batch in batches.items() if isinstance(batch, dict)}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
@@ -298,45 +251,54 @@ def _describe(metric: MetricChange) -> str:
 # significance
 
 
-def _significance(old: _Side, new: _Side) -> tuple[Significance | None, str]:
-    """The test, or the reason why it can't be made."""
-    if not old.metrics:
+def _significance(
+    project: Project, commit: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> tuple[Significance | None, str]:
+    """McNemar's test, given both sides' metrics, or the reason why it can't be made."""
+    if not old:
         return None, "the base has no metrics"
-    if not _same_test_set(old, new):
+    tests = [_test_metrics(old), _test_metrics(new)]
+    if tests[0].get("n") != tests[1].get("n") or not _same_test_set(project, commit):
         return None, "the two sides were not tested on the same images"
     try:
-        return mcnemar(_mistakes(old), _mistakes(new)), ""
-    except DigitsError as exc:
+        old_mistakes = _mistakes(project, commit, tests[0])
+        return mcnemar(old_mistakes, _mistakes(project, None, tests[1])), ""
+    except DataError as exc:
         return None, str(exc)
 
 
-def _same_test_set(old: _Side, new: _Side) -> bool:
-    if old.test.get("n") != new.test.get("n"):
-        return False
-    images = _test_files(old.lock)
-    if images and images == _test_files(new.lock):
+def _test_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    test = metrics.get("test")
+    return test if isinstance(test, dict) else {}
+
+
+def _same_test_set(project: Project, commit: str) -> bool:
+    old, new = _test_files(project, commit), _test_files(project, None)
+    if old and old == new:
         return True  # even if data/ has changed: it may have new training data
-    return old.data == new.data
+    return _data_version(project, commit) == _data_version(project, None)
 
 
-def _test_files(lock: Mapping[str, Any]) -> dict[str, str]:
+def _test_files(project: Project, commit: str | None) -> dict[str, str]:
     """The test set's files in dvc.lock: path → MD5."""
-    stage = (lock.get("stages") or {}).get("evaluate") or {}
-    digests = {dep.get("path", ""): dep.get("md5", "") for dep in stage.get("deps") or []}
+    stages = git.read_mapping(project, "dvc.lock", commit).get("stages") or {}
+    deps = (stages.get("evaluate") or {}).get("deps") or []
+    digests = {dep.get("path", ""): dep.get("md5", "") for dep in deps}
     return {
         path: md5 for path, md5 in digests.items() if path.startswith("build/") and "test" in path
     }
 
 
-def _mistakes(side: _Side) -> set[int]:
+def _mistakes(project: Project, commit: str | None, test: Mapping[str, Any]) -> set[int]:
     """The indices of all misclassified test images.
 
     Raises:
         DataError: the list is missing or damaged, or its length doesn't match the accuracy.
     """
+    rows = csv.DictReader((git.read_text(project, _MISTAKES, commit) or "").splitlines())
     try:
-        indices = {int(row["index"]) for row in csv.DictReader(side.mistakes.splitlines())}
-        expected = round(side.test["n"] * (1 - side.test["accuracy"]))
+        indices = {int(row["index"]) for row in rows}
+        expected = round(test["n"] * (1 - test["accuracy"]))
     except (KeyError, TypeError, ValueError, csv.Error) as exc:
         raise DataError(f"{_MISTAKES} is missing or damaged on one side") from exc
     if len(indices) != expected:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from digits.core.errors import BusyError, DataError, StageError
 from digits.core.project import Project
 from digits.versioning import command, git
@@ -63,14 +61,18 @@ def find_data_version(project: Project, commit: str | None = None) -> DataVersio
     Raises:
         DataError: data.dvc doesn't describe exactly one folder.
     """
-    path = project.data_pointer
-    if commit is not None:
-        text = git.show(project, commit, path.name)
-        source = f"{path.name} at {commit[:7]}"
-    else:
-        text = path.read_bytes().decode(errors="replace") if path.is_file() else None
-        source = str(path)
-    return None if text is None else _parse_pointer(text, source)
+    path = project.data_pointer.name
+    if git.read_text(project, path, commit) is None:
+        return None
+    try:
+        (out,) = git.read_mapping(project, path, commit)["outs"]
+        return DataVersion(str(out["md5"]), int(out["nfiles"]), out.get("size"))
+    except (DataError, AttributeError, KeyError, TypeError, ValueError) as exc:
+        source = f"{path} at {commit[:7]}" if commit else path
+        raise DataError(
+            f"{source}: expected a DVC file with one folder, its md5 and nfiles; "
+            "restore it with 'git checkout data.dvc'"
+        ) from exc
 
 
 def status(project: Project) -> dict[str, Any]:
@@ -111,18 +113,6 @@ def get(project: Project, revision: str, path: str, target: Path) -> None:
         StageError: neither the cache nor a remote has it.
     """
     run(project, "get", ".", path, "--rev", revision, "--out", str(target))
-
-
-def _parse_pointer(text: str, source: str) -> DataVersion:
-    try:
-        (out,) = yaml.safe_load(text)["outs"]
-        size = out.get("size")
-        return DataVersion(str(out["md5"]), int(out["nfiles"]), None if size is None else int(size))
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as exc:
-        raise DataError(
-            f"{source}: expected a DVC file with one folder, its md5 and nfiles; "
-            "restore it with 'git checkout data.dvc'"
-        ) from exc
 
 
 def _diff(project: Project, *arguments: str) -> dict[str, dict[str, Any]]:

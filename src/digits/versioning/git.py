@@ -1,6 +1,11 @@
-"""Questions to git, through its command line."""
+"""Questions to git, through its command line, and files as of a commit."""
 
-from digits.core.errors import DigitsError
+import json
+from typing import Any
+
+import yaml
+
+from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
 from digits.versioning import command
 
@@ -43,9 +48,32 @@ def merge_base(project: Project, branch: str) -> str | None:
     return commit.strip() if commit else None
 
 
-def show(project: Project, revision: str, path: str) -> str | None:
-    """The text of a file at a revision, or None if git has no such file there."""
-    return _output(project, "show", "--end-of-options", f"{revision}:./{path}")
+def read_text(project: Project, path: str, commit: str | None = None) -> str | None:
+    """The text of a file at a commit, by default in the working tree; None if it is missing."""
+    if commit is not None:
+        return _output(project, "show", "--end-of-options", f"{commit}:./{path}")
+    file = project.root / path
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+
+
+def read_mapping(project: Project, path: str, commit: str | None = None) -> dict[str, Any]:
+    """The mapping in a JSON or YAML file, found as by `read_text`; empty if the file is missing.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    text = read_text(project, path, commit)
+    if text is None:
+        return {}
+    source = f"{path} at {commit[:7]}" if commit else path
+    kind, load = ("JSON", json.loads) if path.endswith(".json") else ("YAML", yaml.safe_load)
+    try:
+        document = load(text)
+    except (ValueError, yaml.YAMLError) as exc:
+        raise DataError(f"{source}: not valid {kind} ({' '.join(str(exc).split())})") from exc
+    if not isinstance(document, dict):
+        raise DataError(f"{source}: expected a mapping, got {type(document).__name__}")
+    return document
 
 
 def _experiment(project: Project, name: str) -> str | None:

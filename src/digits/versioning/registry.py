@@ -5,7 +5,6 @@ GTO keeps it in annotated git tags (`digits@v0.2.0`, `digits#champion#3`), which
 SHA-256 of every weights file, and DVC holds the files.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -165,14 +164,6 @@ def materialise(project: Project, version: str = CHAMPION) -> Path:
     return folder
 
 
-def describe(check: Check) -> str:
-    """One line about a file that doesn't match its model card."""
-    return (
-        f"{check.version}: {check.file}: SHA-256 is {check.found}, expected {check.expected}; "
-        "don't use it; delete it and run 'dvc pull' or 'dvc repro'"
-    )
-
-
 # tags
 
 
@@ -242,12 +233,10 @@ def _read_version(
 ) -> Version:
     """A version; without figures if its reports are missing or damaged, which `verify` reports."""
     commit, accuracy, digests = commits[name], None, {}
-    with suppress(RegistryError):
+    with suppress(DigitsError):
         digests = _digests(_card(project, commit))
-    with suppress(RegistryError):
-        test = (_document(project, commit, _METRICS) or {}).get("test")
-        value = test.get("accuracy") if isinstance(test, dict) else None
-        accuracy = float(value) if isinstance(value, int | float) else None
+    with suppress(DataError, AttributeError, TypeError, ValueError):
+        accuracy = float(git.read_mapping(project, _METRICS, commit).get("test", {})["accuracy"])
     return Version(name, f"{ARTIFACT}@{name}", commit, name in champions[-1:], accuracy, digests)
 
 
@@ -260,25 +249,12 @@ def _check_committed(project: Project) -> None:
 
 
 def _card(project: Project, commit: str) -> dict[str, Any]:
-    card = _document(project, commit, _CARD)
-    if card is None:
+    card = git.read_mapping(project, _CARD, commit)
+    if not card:
         raise RegistryError(
             f"{_CARD}: not in commit {commit[:7]}; run 'dvc repro' and commit its reports"
         )
     return card
-
-
-def _document(project: Project, commit: str, path: str) -> dict[str, Any] | None:
-    text = git.show(project, commit, path)
-    if text is None:
-        return None
-    try:
-        document = json.loads(text)
-    except ValueError as exc:
-        raise RegistryError(f"{path} in commit {commit[:7]}: not valid JSON ({exc})") from exc
-    if not isinstance(document, dict):
-        raise RegistryError(f"{path} in commit {commit[:7]}: expected an object, got {text[:40]!r}")
-    return document
 
 
 def _digests(card: dict[str, Any]) -> dict[str, str]:
@@ -319,7 +295,7 @@ def _check_files(version: str, root: Path, digests: dict[str, str]) -> list[Chec
 def _check_version(project: Project, version: Version) -> list[Check]:
     try:
         digests = _digests(_card(project, version.commit))
-    except RegistryError as exc:
+    except (DataError, RegistryError) as exc:
         return [Check(version.name, _CARD, "mismatch", "a model card with digests", str(exc))]
     copy = project.registry_cache / version.name
     if copy.is_dir():

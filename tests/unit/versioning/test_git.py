@@ -11,10 +11,11 @@ from digits.core.project import Project
 from digits.versioning import git
 
 
-def test_show_returns_the_text_at_a_revision(word_count: Project) -> None:
+def test_a_file_is_read_from_the_tree_or_a_commit(word_count: Project) -> None:
     (word_count.root / "words.txt").write_text("changed")
-    assert git.show(word_count, "main", "words.txt") == "two words"
-    assert git.show(word_count, "main", "absent.txt") is None
+    assert git.read_text(word_count, "words.txt", "main") == "two words"
+    assert git.read_text(word_count, "words.txt") == "changed"
+    assert git.read_text(word_count, "absent.txt", "main") is None
 
 
 def test_merge_base_is_none_for_an_unknown_branch(word_count: Project) -> None:
@@ -26,7 +27,7 @@ def test_an_experiment_is_a_revision(word_count: Project) -> None:
     word_count.params.write_text("count: {factor: 3}\n")
     dvc(word_count.root, "exp", "run", "--quiet", "--name", "thrice")
     commit = git.resolve(word_count, "thrice")
-    assert git.show(word_count, commit, "params.yaml") == "count: {factor: 3}\n"
+    assert git.read_text(word_count, "params.yaml", commit) == "count: {factor: 3}\n"
     with pytest.raises(DigitsError, match="unknown revision 'EXEC_HEAD'"):  # DVC's own
         git.resolve(word_count, "EXEC_HEAD")
 
