@@ -48,7 +48,7 @@ def data_version(project: Project) -> DataVersion:
     """
     version = find_data_version(project)
     if version is None:
-        raise DataError(f"{project.data_pointer}: not found; restore it from git")
+        raise DataError(f"{project.data_pointer.name}: not found; restore it from git")
     return version
 
 
