@@ -54,7 +54,7 @@ def command(force: bool, keep_damaged: bool, quiet: bool) -> None:
 @contextmanager
 def _display(
     quiet: bool,
-) -> Iterator[tuple[Callable[[Progress], None], Callable[[str], None]]]:
+) -> Iterator[tuple[Progress, Callable[[str], None]]]:
     """Yield a function for progress (bars, on a terminal only) and one for messages, to stderr."""
     console = Console(
         stderr=True, quiet=quiet, soft_wrap=True, highlight=False, markup=False, emoji=False
@@ -70,10 +70,9 @@ def _display(
     with ProgressBars(*columns, console=console, transient=True, disable=off) as bars:
         tasks = {}
 
-        def on_progress(progress: Progress) -> None:
-            key = (progress.source, progress.file)
-            if key not in tasks:
-                tasks[key] = bars.add_task(progress.file)
-            bars.update(tasks[key], completed=progress.done, total=progress.total)
+        def on_progress(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bars.add_task(file)
+            bars.update(tasks[file], completed=done, total=total)
 
         yield on_progress, console.print

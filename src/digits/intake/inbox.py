@@ -87,7 +87,8 @@ def new_batches(inbox: Path, known: Mapping[str, str], quiet: float = 30) -> lis
         paths = sorted(inbox.iterdir())
     except OSError as exc:
         raise DataError(f"{inbox}: not a readable folder ({exc.strerror})") from exc
-    batches = (_complete(path, quiet) for path in paths if _is_visible(path.name))
+    visible = (p for p in paths if not p.name.startswith(".") and not p.name.endswith(".part"))
+    batches = (_complete_batch(path, quiet) for path in visible)
     return [b for b in batches if b and known.get(b.name) != b.sha256]
 
 
@@ -109,7 +110,7 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedB
     """Read a batch and compare it with the reference window."""
     from digits.intake import intake
 
-    if not _is_plain(batch.path.lstat().st_mode):
+    if batch.path.is_symlink() or not (batch.path.is_file() or batch.path.is_dir()):
         return CheckedBatch(batch.name, 0, ((batch.name, "neither a file nor a folder"),), None)
     try:
         parsed = intake.parse(batch.path)
@@ -241,15 +242,7 @@ def _record(project: Project) -> Path:
     return project.state / "monitor.json"
 
 
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".") and not name.endswith(".part")
-
-
-def _is_plain(mode: int) -> bool:
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-
-
-def _complete(path: Path, quiet: float) -> Batch | None:
+def _complete_batch(path: Path, quiet: float) -> Batch | None:
     """The batch at a path; None if it is empty, incomplete or gone."""
     try:
         members = list(_members(path))
