@@ -25,7 +25,7 @@ QUIET_TOOLS_ENV = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-# names the environment variable with the pids, comma-separated, whose end ends a child process too
+# environment variable: comma-separated pids of processes that the child must not outlive
 WATCHED_PIDS = "DIGITS_ENDS_WITH"
 
 _POLL = 0.5  # s between checks of the watched processes
@@ -150,7 +150,7 @@ def end_with_ancestors(whole_group: bool = False) -> None:
 
 
 def watched_pids() -> list[int]:
-    """The processes, besides its parent, whose end ends this process too."""
+    """The processes, besides its parent, that this process must not outlive."""
     return [int(pid) for pid in os.environ.get(WATCHED_PIDS, "").split(",") if pid]
 
 

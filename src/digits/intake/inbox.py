@@ -72,7 +72,7 @@ class CheckedBatch:
 def new_batches(inbox: Path, known: Mapping[str, str], quiet: float = 30) -> list[Batch]:
     """The complete batches that haven't been checked, sorted by name; none without an inbox.
 
-    Batches that are hidden, end in '.part' or changed within the last `quiet` seconds are taken as
+    Batches that are hidden, end in '.part' or changed within the last `quiet` seconds count as
     incomplete.
 
     Args:

@@ -210,7 +210,7 @@ def _read_idx(path: Path) -> np.ndarray:
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images and, if there is a column more, labels."""
+    """The images, and the labels if the table has a column for them, else None."""
     import pandas as pd
 
     if path.stat().st_size > _MAX_CSV:

@@ -30,8 +30,8 @@ def test_picture_files_below_a_folder_are_sorted(tmp_path: Path) -> None:
     for name in ("b/2.png", "b/10.PNG", "a.jpg", ".hidden.png", ".git/x.png"):
         save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
-    found = [path.relative_to(tmp_path).as_posix() for path in readers.picture_files(tmp_path)]
-    assert found == ["a.jpg", "b/10.PNG", "b/2.png"]
+    pictures = [path.relative_to(tmp_path).as_posix() for path in readers.picture_files(tmp_path)]
+    assert pictures == ["a.jpg", "b/10.PNG", "b/2.png"]
 
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
@@ -46,14 +46,16 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
 def test_folders_named_by_a_digit_label_their_pictures(tmp_path: Path) -> None:
     for name in ("7/a.png", "set/0/b.png", "misc/c.png", "d.png", "17/e.png"):
         save(tmp_path / name)
-    found = {picture.name: picture.label for picture in readers.load(tmp_path)}
-    assert found == {
+    pictures = {picture.name: picture.label for picture in readers.load(tmp_path)}
+    assert pictures == {
         "7/a.png": 7,
         "set/0/b.png": 0,
         "misc/c.png": None,
         "d.png": None,
         "17/e.png": None,
     }
+    for path in (tmp_path / "7", tmp_path / "7" / "a.png"):  # only folders below the given path
+        assert [picture.label for picture in readers.load(path)] == [None]
 
 
 def test_a_table_gives_labels_and_writers(tmp_path: Path) -> None:
@@ -61,8 +63,8 @@ def test_a_table_gives_labels_and_writers(tmp_path: Path) -> None:
         save(tmp_path / name)
     table = tmp_path / "labels.csv"
     table.write_text("\ufefffilename,label,writer\na.png,5,anna\nb.png,,\n", encoding="utf-8")
-    found = {p.name: (p.label, p.writer) for p in readers.load(tmp_path / "in", table, "else")}
-    assert found == {"x/a.png": (5, "anna"), "b.png": (None, "else"), "c.png": (None, "else")}
+    pictures = {p.name: (p.label, p.writer) for p in readers.load(tmp_path / "in", table, "else")}
+    assert pictures == {"x/a.png": (5, "anna"), "b.png": (None, "else"), "c.png": (None, "else")}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_a_file_that_is_too_large_has_a_problem_and_the_others_are_read(tmp_path
     assert not good.problem
     assert (bad.name, bad.data) == ("b.png", b"")
     assert "20,971,521 bytes, expected at most 20,971,520" in bad.problem
-    with pytest.raises(PictureError, match="file not found"):
+    with pytest.raises(PictureError, match="file not pictures"):
         readers.read_bytes(tmp_path / "none.png")
 
 
@@ -115,11 +117,11 @@ def test_each_row_of_an_array_is_a_picture_with_its_label(tmp_path: Path, form: 
         rows = np.column_stack([LABELS, IMAGES.reshape(4, -1)])
         header = ",".join(["label", *(f"p{i}" for i in range(784))]) if "header" in form else ""
         np.savetxt(path, rows, fmt="%d", delimiter=",", header=header, comments="")
-    found = list(readers.load(path, labels, "w"))
-    assert [picture.label for picture in found] == LABELS.tolist()
-    assert {picture.writer for picture in found} == {"w"}
-    assert found[2].name == f"{path.name}#2"
-    np.testing.assert_array_equal([grey(picture) for picture in found], IMAGES)
+    pictures = list(readers.load(path, labels, "w"))
+    assert [picture.label for picture in pictures] == LABELS.tolist()
+    assert {picture.writer for picture in pictures} == {"w"}
+    assert pictures[2].name == f"{path.name}#2"
+    np.testing.assert_array_equal([grey(picture) for picture in pictures], IMAGES)
 
 
 def test_arrays_need_no_labels(tmp_path: Path) -> None:
@@ -200,5 +202,5 @@ def test_the_number_of_labels_must_be_that_of_images(tmp_path: Path) -> None:
 def test_an_empty_or_missing_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contains no pictures; expected \.png"):
         list(readers.load(tmp_path))
-    with pytest.raises(DataError, match="file or folder not found"):
+    with pytest.raises(DataError, match="file or folder not pictures"):
         list(readers.load(tmp_path / "none"))
