@@ -7,12 +7,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from digits.cli._terminal import json_option
 from digits.core.errors import RegistryError, Verdict
 from digits.core.project import Project
 from digits.versioning import registry
 
 _SHORT = 12  # hex digits of a SHA-256 to show
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("models")
@@ -45,16 +45,23 @@ def register(version: str | None, bump: registry.Bump) -> None:
 
 
 @command.command("list")
-@_JSON
+@json_option
 def list_(as_json: bool) -> None:
     """List the versions, newest first; * marks the champion."""
     versions = registry.versions(Project.find())
     if as_json:
         click.echo(json.dumps([asdict(version) for version in versions], indent=2))
-    elif not versions:
+        return
+    if not versions:
         click.echo("No version yet; run 'digits models register'.")
-    else:
-        Console().print(_table(versions))
+        return
+    table = Table("", "version", "test accuracy", "weights", "commit")
+    for version in versions:
+        digest = next(iter(version.weights.values()), "-")
+        accuracy = "-" if version.accuracy is None else f"{version.accuracy:.2%}"
+        champion = "*" if version.champion else ""
+        table.add_row(champion, version.name, accuracy, digest[:_SHORT], version.commit[:7])
+    Console().print(table)
 
 
 @command.command()
@@ -73,7 +80,7 @@ def rollback() -> None:
 
 
 @command.command()
-@_JSON
+@json_option
 def verify(as_json: bool) -> None:
     """Check all weights against their registered SHA-256. Exit code 1 if one differs.
 
@@ -96,17 +103,3 @@ def verify(as_json: bool) -> None:
     ]
     if mismatches:
         raise Verdict("; ".join(mismatches))
-
-
-def _table(versions: list[registry.Version]) -> Table:
-    table = Table("", "version", "test accuracy", "weights", "commit")
-    for one in versions:
-        digests = sorted(one.weights.items())
-        table.add_row(
-            "*" if one.champion else "",
-            one.name,
-            "-" if one.accuracy is None else f"{one.accuracy:.2%}",
-            digests[0][1][:_SHORT] if digests else "-",
-            one.commit[:7],
-        )
-    return table

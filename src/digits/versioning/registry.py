@@ -235,7 +235,7 @@ def _read_version(
     commit, accuracy, digests = commits[name], None, {}
     with suppress(DigitsError):
         digests = _digests(_card(project, commit))
-    with suppress(DataError, AttributeError, TypeError, ValueError):
+    with suppress(DataError, AttributeError, LookupError, TypeError, ValueError):
         accuracy = float(git.read_mapping(project, _METRICS, commit).get("test", {})["accuracy"])
     return Version(name, f"{ARTIFACT}@{name}", commit, name in champions[-1:], accuracy, digests)
 

@@ -365,6 +365,17 @@ def test_a_version_without_a_model_card_is_listed_but_fails_verification(project
     assert registry.verify(project)[0].state == "mismatch"
 
 
+@pytest.mark.parametrize(
+    "metrics", ["{", "[]", '{"test": 1}', '{"test": {}}', '{"test": {"accuracy": null}}']
+)
+def test_a_version_with_damaged_metrics_is_listed_without_accuracy(
+    project: Project, metrics: str
+) -> None:
+    project.metrics.write_text(metrics)
+    commit_all(project.root)
+    assert registry.register(project).accuracy is None
+
+
 def test_unrelated_and_lightweight_tags_are_ignored(project: Project) -> None:
     for tag in ("digits@nonsense", "digits@v1", "v7.0.0", "other@v8.0.0"):
         git(project.root, "tag", "-am", "x", tag)
