@@ -99,7 +99,7 @@ def test_a_file_that_is_too_large_has_a_problem_and_the_others_are_read(tmp_path
     assert not good.problem
     assert (bad.name, bad.data) == ("b.png", b"")
     assert "20,971,521 bytes, expected at most 20,971,520" in bad.problem
-    with pytest.raises(PictureError, match="file not pictures"):
+    with pytest.raises(PictureError, match="file not found"):
         readers.read_bytes(tmp_path / "none.png")
 
 
@@ -202,5 +202,5 @@ def test_the_number_of_labels_must_be_that_of_images(tmp_path: Path) -> None:
 def test_an_empty_or_missing_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contains no pictures; expected \.png"):
         list(readers.load(tmp_path))
-    with pytest.raises(DataError, match="file or folder not pictures"):
+    with pytest.raises(DataError, match="file or folder not found"):
         list(readers.load(tmp_path / "none"))
