@@ -1,9 +1,27 @@
 """Small real repositories with git and DVC for the tests of this folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from digits.core.project import Project
+
+PIPELINE = f"""
+stages:
+  count:
+    cmd: {sys.executable} count.py
+    deps: [count.py, words.txt]
+    params: [count.factor]
+    metrics:
+      - counted.json: {{cache: false}}
+"""
+COUNT = """
+import json, pathlib
+words = len(pathlib.Path("words.txt").read_text().split())
+pathlib.Path("counted.json").write_text(json.dumps({"words": words, "constant": 1}))
+"""
 
 
 def run(folder: Path, *command: str) -> str:
@@ -39,3 +57,20 @@ def configure_author(folder: Path) -> None:
 def commit_all(folder: Path) -> None:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "--message", "Change")
+
+
+def count_words(folder: Path) -> Path:
+    """Make a project whose only stage counts words; all is committed on `main` and up to date."""
+    init(folder)
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "params.yaml").write_text("count: {factor: 2}\n")
+    (folder / "count.py").write_text(COUNT)
+    (folder / "words.txt").write_text("two words")
+    dvc(folder, "repro", "--quiet")
+    commit_all(folder)
+    return folder
+
+
+def copy(template: Path, folder: Path) -> Project:
+    shutil.copytree(template, folder, symlinks=True)
+    return Project(folder)

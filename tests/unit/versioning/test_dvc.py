@@ -1,11 +1,23 @@
 """Questions to DVC, on a real repository."""
 
+from pathlib import Path
+
 import pytest
-from repository import commit_all
+from repository import commit_all, copy, count_words
 
 from digits.core.errors import DataError, StageError
 from digits.core.project import Project
 from digits.versioning import dvc
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return count_words(tmp_path_factory.mktemp("word_count"))
+
+
+@pytest.fixture
+def word_count(template: Path, tmp_path: Path) -> Project:
+    return copy(template, tmp_path / "project")
 
 
 def test_nothing_is_stale_after_a_build(word_count: Project) -> None:

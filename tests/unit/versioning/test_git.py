@@ -4,11 +4,21 @@ import re
 from pathlib import Path
 
 import pytest
-from repository import dvc
+from repository import copy, count_words, dvc
 
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.versioning import git
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return count_words(tmp_path_factory.mktemp("word_count"))
+
+
+@pytest.fixture
+def word_count(template: Path, tmp_path: Path) -> Project:
+    return copy(template, tmp_path / "project")
 
 
 def test_a_file_is_read_from_the_tree_or_a_commit(word_count: Project) -> None:
