@@ -9,7 +9,8 @@ from digits.core import files, params
 from digits.core.errors import DataError, ParameterError, RegistryError
 from digits.core.params import Recipe
 from digits.core.project import Project
-from digits.models import exports, networks
+from digits.models import exports, networks, reference
+from digits.models.reference import Reference
 from digits.training import augmentation
 
 SIZES = {"cnn": 225_034, "dense": 266_610, "keras_example": 34_826}
@@ -100,16 +101,14 @@ def test_all_export_formats_agree(
 ) -> None:
     project = built_project
     card = files.read_json(project.model_card)
-    recipe = Recipe.model_validate(card["recipe"])
-    scale = (card["scale"]["mean"], card["scale"]["std"])
     images, _ = val
     expected = recogniser.predict(images)
     for other in (
         exports.LiteRT(project.models / "digits.tflite"),
-        exports.Keras(project.models / "digits.weights.h5", recipe, scale),
+        Reference.from_card(project.root, card),
     ):
         np.testing.assert_allclose(other.predict(images), expected, atol=1e-5)
-    with pytest.raises(RegistryError, match="litert and ONNX differ in probabilities"):
+    with pytest.raises(RegistryError, match="litert and Keras differ in probabilities"):
         exports.compare("litert", expected, expected[:, ::-1])
 
 
@@ -117,7 +116,7 @@ def test_weights_of_another_network_are_refused(built_project: Project) -> None:
     card = files.read_json(built_project.model_card)
     recipe = Recipe.model_validate(card["recipe"] | {"widths": [8, 16, 32, 33]})
     with pytest.raises(RegistryError, match="doesn't fit network 'allconv_fine'"):
-        exports.Keras(built_project.models / "digits.weights.h5", recipe, (0.1, 0.3))
+        reference.members(built_project.models / "digits.weights.h5", recipe, (0.1, 0.3))
 
 
 def test_a_model_card_cannot_name_files_outside_the_project(built_project: Project) -> None:

@@ -8,7 +8,7 @@ to matter. A batch has drifted if any feature has.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,13 @@ _COMPONENTS = 6  # principal directions of the embedding that are tested
 _CATEGORICAL = "digit"
 _UNTESTED = ["read", "confidence"]  # `doubt` says the same as confidence, on a useful scale
 _DECIMALS = 6
+
+
+class Network(Protocol):
+    """What describes a batch: `Recogniser`, or `Reference` for committed reports."""
+
+    def embed(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The last hidden layer `(n, k)` and the probabilities `(n, 10)`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class DriftResult:
 class DriftDetector:
     """Compares batches of glyphs with a reference window."""
 
-    recogniser: Recogniser
+    network: Network
     reference: pd.DataFrame
     params: Drift
     ink_level: int
@@ -91,7 +98,7 @@ class DriftDetector:
                 f"{len(images)} images; a verdict needs at least {self.params.min_count} "
                 "('drift.min_count' in params.yaml)"
             )
-        batch = describe(self.recogniser, images, self.ink_level)
+        batch = describe(self.network, images, self.ink_level)
         directions = _principal_directions(self.reference)
         tests = verdicts(
             _compare(_tested(self.reference, *directions), _tested(batch, *directions), html),
@@ -111,7 +118,7 @@ class DriftDetector:
 
 
 def reference_window(
-    recogniser: Recogniser, images: np.ndarray, labels: np.ndarray, params: Drift, ink_level: int
+    network: Network, images: np.ndarray, labels: np.ndarray, params: Drift, ink_level: int
 ) -> pd.DataFrame:
     """`describe` a random sample of labelled images; `read` says whether each was read correctly.
 
@@ -121,12 +128,12 @@ def reference_window(
     """
     rng = np.random.default_rng(params.seed)
     rows = np.sort(rng.permutation(len(images))[: params.reference_count])
-    table = describe(recogniser, images[rows], ink_level)
+    table = describe(network, images[rows], ink_level)
     table["read"] = table["digit"].to_numpy() == labels[rows]
     return table
 
 
-def describe(recogniser: Recogniser, images: np.ndarray, ink_level: int) -> pd.DataFrame:
+def describe(network: Network, images: np.ndarray, ink_level: int) -> pd.DataFrame:
     """The features of each image: one row per image.
 
     Args:
@@ -137,7 +144,7 @@ def describe(recogniser: Recogniser, images: np.ndarray, ink_level: int) -> pd.D
         (0–1); its `doubt` (log10 of the probability of all other digits together, −7 to 0; higher
         is less sure); and its embedding `e0`, `e1`, ….
     """
-    embedding, probabilities = recogniser.embed(images)
+    embedding, probabilities = network.embed(images)
     table = features.measure(images, ink_level)
     probabilities = probabilities.astype(np.float64)
     others = np.maximum(probabilities.sum(axis=1) - probabilities.max(axis=1), 1e-7)

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from digits.core.errors import RegistryError
-from digits.core.params import Recipe
-from digits.models import networks
 from digits.models.backend import keras
 
 if TYPE_CHECKING:
@@ -103,12 +101,12 @@ def _depth_first(graph: "onnx.GraphProto") -> "list[onnx.NodeProto]":
 
 
 def compare(name: str, expected: np.ndarray, got: np.ndarray) -> dict[str, int]:
-    """Compare two formats of a network on the same images.
+    """Compare an export with the network itself on the same images.
 
     Args:
-        name: of the other format.
-        expected: probabilities `(n, 10)`.
-        got: probabilities `(n, 10)` of the same images.
+        name: of the format.
+        expected: the network's probabilities `(n, 10)`.
+        got: the export's probabilities `(n, 10)`.
 
     Raises:
         RegistryError: they differ by more than rounding explains.
@@ -120,40 +118,11 @@ def compare(name: str, expected: np.ndarray, got: np.ndarray) -> dict[str, int]:
     differing = int((expected.argmax(axis=1) != got.argmax(axis=1)).sum())
     if not difference <= _ROUNDING:
         raise RegistryError(
-            f"models/: {name} and ONNX differ in probabilities by up to {difference:.2g} "
+            f"models/: {name} and Keras differ in probabilities by up to {difference:.2g} "
             f"(expected at most {_ROUNDING}) and in the class of {differing} of {len(expected):,} "
             "images; the export is wrong, don't ship it"
         )
     return {"differing": differing}
-
-
-def members(path: Path, recipe: Recipe, scale: tuple[float, float]) -> "list[keras.Model]":
-    """The members of a model, from its verified weights.
-
-    Raises:
-        RegistryError: the weights don't fit the recipe's network.
-    """
-    found = [networks.build(recipe, *scale) for _ in range(recipe.members)]
-    try:
-        networks.joined(found, recipe.views).load_weights(path)
-    except ValueError as exc:  # Keras counts layers and compares shapes
-        raise RegistryError(
-            f"{path}: doesn't fit network '{recipe.network}' as this version of the code "
-            "builds it; check out the commit that made it, or run 'dvc repro'"
-        ) from exc
-    return found
-
-
-class Keras:
-    """The Keras network itself, for comparison with its exports."""
-
-    def __init__(self, path: Path, recipe: Recipe, scale: tuple[float, float]) -> None:
-        """As `members`."""
-        self._model = networks.joined(members(path, recipe, scale), recipe.views)
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities float32 `(n, 10)` for uint8 `(n, 28, 28)`."""
-        return np.asarray(self._model.predict(np.asarray(images), batch_size=_BATCH, verbose=0)[1])
 
 
 class LiteRT:

@@ -10,7 +10,7 @@ from ruamel.yaml.mergevalue import MergeValue
 
 from digits.core.params import Recipe
 
-_COMMENT = "found by 'digits search'; reports/search.json says how"
+_COMMENT = "found by 'digits search'; see reports/search.json"
 _COLUMN = 26  # where the comments of params.yaml begin
 
 

@@ -6,19 +6,17 @@ from digits.core.project import Project
 from digits.core.stage import main
 from digits.data.dataset import Split
 from digits.drift import detector
-from digits.recogniser import Recogniser
+from digits.models.reference import Reference
 
 
 def drift(project: Project, params: Params) -> None:
     """Make the reference window from validation images, then check every batch against it."""
-    recogniser = Recogniser.load(project.root)
+    network = Reference.from_card(project.root, files.read_json(project.model_card))
     val = Split.read(project.splits, "val")
     ink_level = params.ingest.ink_level
-    reference = detector.reference_window(
-        recogniser, val.images, val.labels, params.drift, ink_level
-    )
+    reference = detector.reference_window(network, val.images, val.labels, params.drift, ink_level)
     files.write_table(project.reference / detector.REFERENCE, reference)
-    checks = detector.DriftDetector(recogniser, reference, params.drift, ink_level)
+    checks = detector.DriftDetector(network, reference, params.drift, ink_level)
     index = files.read_table(project.ingested / "index.parquet")
     images = files.read_array(project.ingested / "images.npy")
     batches = {}

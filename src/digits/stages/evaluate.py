@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from digits.core import files
-from digits.core.params import Evaluate, Params, Recipe
+from digits.core.params import Evaluate, Params
 from digits.core.project import Project
 from digits.core.stage import main
 from digits.data.dataset import Split
 from digits.evaluation import metrics, robustness
 from digits.models import exports, weights
+from digits.models.reference import Reference
 from digits.plots import results
 from digits.recogniser import Recogniser
 from digits.training import curves
@@ -26,8 +27,8 @@ _VAL_FIGURES = ("n", "errors", "accuracy", "f1", "loss", "calibration_error")
 def evaluate(project: Project, params: Params) -> None:
     """Score the model on val and test, and plot the results."""
     options = params.evaluate
-    predict = Recogniser.load(project.root).predict
     card = files.read_json(project.model_card)
+    predict = Reference.from_card(project.root, card).predict
     val, test = (Split.read(project.splits, name) for name in ("val", "test"))
     val_score = metrics.score(val.labels, predict(val.images), options)
     probabilities = predict(test.images)
@@ -60,17 +61,15 @@ def evaluate(project: Project, params: Params) -> None:
 
 
 def _compare_exports(
-    project: Project, card: dict[str, Any], images: np.ndarray, probabilities: np.ndarray
+    project: Project, card: dict[str, Any], images: np.ndarray, expected: np.ndarray
 ) -> dict[str, Any]:
-    """Compare the network's other two formats with ONNX on the test set."""
+    """Compare the exported formats with the network itself on the test set."""
     verified = {path.name: path for path in weights.verified(project.root, card).values()}
-    recipe = Recipe.model_validate(card["recipe"])
-    scale = (card["scale"]["mean"], card["scale"]["std"])
-    keras = exports.Keras(verified[weights.KERAS], recipe, scale)
+    onnx = Recogniser.from_card(project.root, card)
     litert = exports.LiteRT(verified[weights.LITERT])
     return {
-        "keras": exports.compare("keras", probabilities, keras.predict(images)),
-        "litert": exports.compare("litert", probabilities, litert.predict(images)),
+        "onnx": exports.compare("onnx", expected, onnx.predict(images)),
+        "litert": exports.compare("litert", expected, litert.predict(images)),
     }
 
 

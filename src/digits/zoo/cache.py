@@ -4,7 +4,7 @@ A folder holds the weights, the network as ONNX and card.json: figures, and the 
 files, which is checked before they are opened. What is trained and compared is zoo's affair.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from digits.core.params import Evaluate, Recipe
 from digits.core.project import Project
 from digits.data.dataset import Dataset, Split
 from digits.evaluation import metrics
-from digits.models import exports, weights
+from digits.models import exports, reference, weights
 from digits.models.backend import keras
 from digits.recogniser import Recogniser
 from digits.training import fingerprint
@@ -112,7 +112,7 @@ class Shelf:
             files.write_json(temporary / _CARD, card)
         return Kept(folder, card)
 
-    def members(self, kept: Kept) -> "list[keras.Model]":
+    def members(self, kept: Kept) -> "Sequence[keras.Model]":
         """A kept network in Keras, member by member.
 
         Raises:
@@ -120,7 +120,7 @@ class Shelf:
         """
         verified = weights.verified(kept.folder, kept.card)
         recipe = Recipe.model_validate(kept.card["recipe"])
-        return exports.members(verified[weights.KERAS], recipe, self._data.scale)
+        return reference.members(verified[weights.KERAS], recipe, self._data.scale)
 
     def _score(self, recogniser: Recogniser, split: Split) -> dict[str, float]:
         probabilities = recogniser.predict(split.images)

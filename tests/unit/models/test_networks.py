@@ -9,7 +9,8 @@ from conftest import REPOSITORY
 
 from digits.core import params
 from digits.core.params import Recipe
-from digits.models import exports, networks
+from digits.models import exports, networks, reference
+from digits.models.reference import Reference
 from digits.recogniser import Recogniser
 from digits.training import loop
 
@@ -50,7 +51,9 @@ def test_probabilities_are_the_mean_of_members_and_views(
     joined.save_weights(tmp_path / "digits.weights.h5")
     exports.write(joined, tmp_path / "digits.onnx", tmp_path / "digits.tflite")
     formats = (
-        exports.Keras(tmp_path / "digits.weights.h5", chosen, SCALE),
+        Reference(
+            networks.joined(reference.members(tmp_path / "digits.weights.h5", chosen, SCALE), views)
+        ),
         exports.LiteRT(tmp_path / "digits.tflite"),
         Recogniser((tmp_path / "digits.onnx").read_bytes()),
     )

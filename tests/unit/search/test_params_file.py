@@ -27,7 +27,7 @@ def changes(before: str, after: str) -> list[str]:
 def test_a_new_recipe_is_what_differs_at_the_end_of_models() -> None:
     text = params_file.put(TEXT, "found", OTHER, "accurate")
     assert changes(TEXT, text) == [
-        "+   found:                  # found by 'digits search'; reports/search.json says how",
+        "+   found:                  # found by 'digits search'; see reports/search.json",
         "+     <<: *accurate",
         "+     widths: [8, 16, 16]",
         "+     learning_rate: 1.0e-05",

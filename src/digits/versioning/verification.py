@@ -1,0 +1,169 @@
+"""Is what is committed what this commit produces? The working tree's results against HEAD's.
+
+The tree holds what this machine built, HEAD what somebody committed. If the inputs are the same,
+the bytes should be, too: `train.arithmetic: portable` gives equal bytes on every x86-64 CPU with
+AVX. Elsewhere (GPU, ARM, `fast`) results differ in rounding and are equivalent if they pass the
+rule below, whose thresholds are constants of this module.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from digits.core import files
+from digits.core.errors import DigitsError, RegistryError
+from digits.core.project import Project
+from digits.models import weights
+from digits.versioning import dvc, git
+from digits.versioning.comparison import mcnemar
+
+MIN_AGREEMENT = 0.995  # share of test images with the same prediction; two seeds agree on 0.997
+MIN_P_VALUE = 0.05  # of McNemar's test
+_METRICS = ("accuracy", "precision", "recall", "f1")
+_NEUTRAL = {"train.arithmetic"}  # parameters that change rounding alone
+
+Verdict = Literal["same", "equivalent", "different"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The verdict, and why.
+
+    `changed_inputs` are parameters, data and code that differ from the commit's: then its results
+    can't be expected. `agreement` (0–1) and `p_value` are None where nothing had to be compared.
+    """
+
+    verdict: Verdict
+    commit: str
+    reasons: list[str]
+    changed_inputs: list[str] = field(default_factory=list)
+    changed_outputs: list[str] = field(default_factory=list)
+    agreement: float | None = None
+    p_value: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, for `--json`."""
+        return asdict(self)
+
+
+def verify(project: Project) -> Verification:
+    """Compare what is built in the working tree with what is committed at HEAD.
+
+    Raises:
+        DigitsError: there is no commit, or the tree or the commit has no results.
+    """
+    commit = git.resolve(project, "HEAD")
+    new, old = _lock(project, None), _lock(project, commit)
+    if problems := _inconsistent(project):
+        return Verification("different", commit, problems)
+    inputs = _differing(_inputs(old), _inputs(new))
+    outputs = _differing(_outputs(old), _outputs(new))
+    outputs += [path for path in _changed_reports(project, new) if path not in outputs]
+    if inputs:
+        reason = f"the inputs are not those of the commit: {_listed(inputs)}"
+        return Verification("different", commit, [reason], inputs, outputs)
+    if not outputs:
+        return Verification("same", commit, ["every output has the bytes that are committed"])
+    return _equivalence(project, commit, outputs)
+
+
+def _equivalence(project: Project, commit: str, outputs: list[str]) -> Verification:
+    """Whether results with other bytes differ by no more than chance."""
+    path = project.relative(project.metrics)
+    mine, theirs = (git.read_mapping(project, path, side) for side in (None, commit))
+    reasons = []
+    if mine["test"]["n"] != theirs["test"]["n"]:
+        reasons.append(f"tested on {mine['test']['n']} images, committed are {theirs['test']['n']}")
+    path = project.relative(project.mistakes)
+    old, new = (_mistakes(git.read_text(project, path, side) or "") for side in (commit, None))
+    disagreeing = sum(old.get(index) != new.get(index) for index in {*old, *new})
+    agreement = 1 - disagreeing / theirs["test"]["n"]
+    p_value = mcnemar(set(old), set(new)).p_value
+    if agreement < MIN_AGREEMENT:
+        reasons.append(f"{agreement:.2%} equal predictions, at least {MIN_AGREEMENT:.1%} expected")
+    if p_value < MIN_P_VALUE:
+        reasons.append(f"McNemar's test: p = {p_value:.3g}, at least {MIN_P_VALUE} expected")
+    for metric in _METRICS:
+        low, high = theirs["test"][f"{metric}_interval"]
+        if not low <= (value := mine["test"][metric]) <= high:
+            reasons.append(f"{metric} is {value:.4f}, outside the committed {low:.4f}–{high:.4f}")
+    verdict: Verdict = "different" if reasons else "equivalent"
+    if not reasons:
+        reasons = [
+            f"{agreement:.2%} of the predictions are equal, McNemar's p = {p_value:.2g}, and "
+            f"{', '.join(_METRICS)} lie within the committed intervals"
+        ]
+    return Verification(verdict, commit, reasons, [], outputs, round(agreement, 6), p_value)
+
+
+def _inconsistent(project: Project) -> list[str]:
+    """Why the tree's reports, weights and dvc.lock don't belong together."""
+    problems = [
+        f"{stage} is stale: {_listed(changes)}" for stage, changes in dvc.stale(project).items()
+    ]
+    try:
+        weights.verified(project.root, files.read_json(project.model_card))
+    except RegistryError as exc:
+        problems.append(str(exc).partition(";")[0])
+    return problems
+
+
+def _lock(project: Project, commit: str | None) -> dict[str, Any]:
+    """The stages of dvc.lock, in the tree or at a commit."""
+    stages = git.read_mapping(project, "dvc.lock", commit).get("stages")
+    if not stages:
+        where = f"commit {commit[:7]}" if commit else "the working tree"
+        raise DigitsError(f"{where} has no results (dvc.lock); run 'digits run' and commit them")
+    return dict(stages)
+
+
+def _outputs(stages: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", ())
+    }
+
+
+def _inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
+    """What no stage makes: path or parameter → digest or value."""
+    made = _outputs(stages)
+    found: dict[str, Any] = {}
+    for name, stage in stages.items():
+        for dep in stage.get("deps", ()):
+            if not any(dep["path"] == path or dep["path"].startswith(f"{path}/") for path in made):
+                found[dep["path"]] = dep.get("md5")
+        for values in stage.get("params", {}).values():
+            found |= dict(_flat(values))
+        found[f"command of {name}"] = stage.get("cmd")
+    return {key: value for key, value in found.items() if key not in _NEUTRAL}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Any:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+
+
+def _changed_reports(project: Project, stages: Mapping[str, Any]) -> list[str]:
+    """Outputs that git tracks and that differ from HEAD."""
+    arguments = ("diff", "--name-only", "--relative", "-z", "HEAD", "--", *_outputs(stages))
+    return sorted(filter(None, git.run(project, *arguments).split("\0")))
+
+
+def _mistakes(text: str) -> dict[int, int]:
+    """Misclassified test image → prediction; all others have their label."""
+    import pandas as pd
+
+    table = pd.read_csv(io.StringIO(text))
+    return dict(zip(table["index"].tolist(), table["prediction"].tolist(), strict=True))
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,1 @@
+"""`make bytes`: the same bytes on other CPUs."""
