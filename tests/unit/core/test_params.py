@@ -45,13 +45,13 @@ def test_an_error_is_one_line_that_names_the_key(
     ("old", "new", "message"),
     [
         ("evaluate:", "evaluation:", "unknown key 'evaluation' in the file; did you mean 'evalu"),
-        ("alpha:", "alhpa:", "unknown key 'alhpa' in drift; did you mean 'alpha'?"),
+        ("alpha:", "alphas:", "unknown key 'alphas' in drift; did you mean 'alpha'?"),
         (
             "  dropout: [",
             "  drop_out: [",
             "unknown key 'drop_out' in search.space; did you mean 'd",
         ),
-        ("model: accurate", "model: acurate", "is not in 'models'; did you mean 'accurate'?"),
+        ("model: accurate", "model: accurat", "is not in 'models'; did you mean 'accurate'?"),
     ],
 )
 def test_a_misspelled_name_gets_the_nearest_one_suggested(
