@@ -92,7 +92,7 @@ def _failed(step: str, finished: processes.Finished, result: Mapping[str, Any]) 
         last_lines = "".join(f"\n  {line}" for line in finished.tail if line)
         message = f"{step} failed with exit code {finished.code}{last_lines}"
     error = Verdict if result.get("exit_code") == Verdict.exit_code else StageError
-    return Failed(message=message, data=error(message))
+    return Failed(message=message.partition("\n")[0], data=error(message))
 
 
 def _log(line: str) -> None:
