@@ -5,7 +5,6 @@ A pid is only trusted while the process still has the command line that was reco
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -73,14 +72,9 @@ def server_environment(project: Project, address: str) -> dict[str, str]:
 
     Unlike in `environment`, PREFECT_API_URL is always this server's.
     """
-    binaries = str(Path(sys.executable).parent)  # so that `python` in dvc.yaml is this one
-    inherited = {key: value for key, value in os.environ.items() if key != processes.WATCHED_PIDS}
     return {
-        **inherited,
-        **environment(project),
-        **processes.QUIET_TOOLS_ENV,
-        "PATH": os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)]),
-        "PYTHONUNBUFFERED": "1",
+        **processes.child_environment(environment(project)),
+        processes.WATCHED_PIDS: "",  # services outlive the process that starts them
         "NO_COLOR": "1",
         "PREFECT_API_URL": f"{address}/api",
         "PREFECT_UI_API_URL": f"{address}/api",

@@ -55,7 +55,7 @@ def run(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=_environment(environment),
+        env=child_environment(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,7 +85,7 @@ def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, st
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=_environment(environment),
+        env=child_environment(environment),
         stdin=subprocess.DEVNULL,
         process_group=0,
     )
@@ -98,6 +98,19 @@ def supervise(command: Sequence[str], folder: Path, environment: Mapping[str, st
         raise
     finally:
         end_group(process)
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment for a child that ends with it and finds the same Python."""
+    binaries = str(Path(sys.executable).parent)  # so that `python` in dvc.yaml is this interpreter
+    return {
+        **os.environ,
+        **QUIET_TOOLS_ENV,
+        "PATH": os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+        WATCHED_PIDS: ",".join(map(str, [*watched_pids(), os.getpid()])),
+        **(extra or {}),
+    }
 
 
 def end_group(process: "subprocess.Popen[Any]") -> None:
@@ -167,18 +180,6 @@ def alive(pid: int) -> bool:
 def _kill_group_after(process: "subprocess.Popen[Any]") -> None:
     process.wait()
     _signal_group(process.pid, signal.SIGKILL)
-
-
-def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    binaries = str(Path(sys.executable).parent)  # so that `python` in dvc.yaml is this interpreter
-    return {
-        **os.environ,
-        **QUIET_TOOLS_ENV,
-        "PATH": os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)]),
-        "PYTHONUNBUFFERED": "1",
-        WATCHED_PIDS: ",".join(map(str, [*watched_pids(), os.getpid()])),
-        **(extra or {}),
-    }
 
 
 def _signal_group(group: int, number: int) -> None:
