@@ -1,0 +1,95 @@
+"""`digits verify`: same bytes, equivalent, different, and why."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from conftest import exit_code, run, set_param
+
+from digits.core import files
+from digits.core.errors import DigitsError
+from digits.core.project import Project
+from digits.versioning import verification
+
+
+def rebuilt_with_other_bytes(project: Project, misread: dict[int, int], accuracy: float) -> None:
+    """Give evaluate's outputs other content, as another kind of machine would."""
+    table = project.mistakes.read_text().splitlines()[:1]
+    table += [f"{index},0,{prediction},0.9" for index, prediction in sorted(misread.items())]
+    project.mistakes.write_text("\n".join(table) + "\n")
+    report = files.read_json(project.metrics)
+    report["test"]["accuracy"] = accuracy
+    files.write_json(project.metrics, report)
+    run("dvc", "commit", "-q", "-f", "evaluate", cwd=project.root)
+
+
+def predictions(project: Project) -> dict[int, int]:
+    rows = [line.split(",") for line in project.mistakes.read_text().splitlines()[1:]]
+    return {int(row[0]): int(row[2]) for row in rows}
+
+
+def test_an_untouched_tree_has_the_same_bytes(
+    built_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("verify", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["verdict"] == "same"
+    assert document["changed_outputs"] == []
+
+
+def test_other_bytes_with_equal_figures_are_equivalent(
+    built_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    misread = predictions(built_project)
+    index = next(iter(misread))
+    misread[index] = (misread[index] + 1) % 10
+    rebuilt_with_other_bytes(
+        built_project, misread, files.read_json(built_project.metrics)["test"]["accuracy"]
+    )
+    assert exit_code("verify") == 0
+    output = capsys.readouterr().out
+    assert output.startswith("Equivalent")
+    assert "99.75% of the predictions are equal" in output
+    assert "git checkout -- dvc.lock reports" in output
+
+
+def test_other_predictions_and_a_lower_accuracy_are_different(built_project: Project) -> None:
+    misread = predictions(built_project) | dict.fromkeys(range(380, 396), 3)
+    rebuilt_with_other_bytes(built_project, misread, 0.5)
+    result = verification.verify(built_project)
+    assert result.verdict == "different"
+    assert any("equal predictions" in reason for reason in result.reasons)
+    assert any("accuracy is 0.5000, outside the committed" in reason for reason in result.reasons)
+    assert exit_code("verify") == 1
+
+
+def test_weights_that_the_reports_do_not_describe_are_different(built_project: Project) -> None:
+    weights = built_project.models / "digits.onnx"
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    result = verification.verify(built_project)
+    assert result.verdict == "different"
+    assert any("digits.onnx: SHA-256 is" in reason for reason in result.reasons)
+
+
+def test_a_changed_parameter_is_a_changed_input(built_project: Project) -> None:
+    set_param(built_project, "evaluate", "calibration_bins", 10)
+    run("dvc", "repro", "-q", cwd=built_project.root)
+    result = verification.verify(built_project)
+    assert result.verdict == "different"
+    assert result.changed_inputs == ["evaluate.calibration_bins"]
+
+
+def test_arithmetic_alone_is_no_changed_input(built_project: Project) -> None:
+    path = built_project.root / "dvc.lock"
+    lock: dict[str, Any] = yaml.safe_load(path.read_text())
+    lock["stages"]["train"]["params"]["params.yaml"]["train"]["arithmetic"] = "fast"
+    path.write_text(yaml.safe_dump(lock, sort_keys=False))
+    set_param(built_project, "train", "arithmetic", "fast")
+    assert verification.verify(built_project).changed_inputs == []
+
+
+def test_without_results_there_is_nothing_to_compare(small_project: Project) -> None:
+    with pytest.raises(DigitsError, match="the working tree has no results"):
+        verification.verify(small_project)
+    assert exit_code("verify") == 2
