@@ -150,7 +150,7 @@ def describe(network: Network, images: np.ndarray, ink_level: int) -> pd.DataFra
     others = np.maximum(probabilities.sum(axis=1) - probabilities.max(axis=1), 1e-7)
     table["digit"] = probabilities.argmax(axis=1)
     table["confidence"] = probabilities.max(axis=1)
-    table["doubt"] = np.log10(others)
+    table["doubt"] = np.log10(others).round(_DECIMALS)  # the logarithm differs by CPU, by 1e-16
     columns = {f"e{i}": column.astype(np.float64) for i, column in enumerate(embedding.T)}
     return table.join(pd.DataFrame(columns))
 
