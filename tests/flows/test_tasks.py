@@ -59,20 +59,20 @@ def test_a_failed_stage_has_its_own_exit_code_and_error(small_project: Project) 
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "reason"),
     [
         ("kill -9 $$", "exited with -9"),
         ("python -c 'import sys; sys.exit(1)'", "exited with 1"),  # no stage: not a verdict
     ],
 )
 def test_a_stage_without_a_result_fails_with_the_last_lines(
-    small_project: Project, command: str, told: str
+    small_project: Project, command: str, reason: str
 ) -> None:
     path = small_project.root / "dvc.yaml"
     path.write_text(path.read_text().replace("python -m digits.stages.ingest", command))
     error = error_of(small_project, "ingest")
     assert isinstance(error, StageError)
-    assert told in str(error)
+    assert reason in str(error)
 
 
 def test_an_error_of_dvc_is_quoted(small_project: Project) -> None:
