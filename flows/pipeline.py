@@ -49,7 +49,9 @@ def pipeline(force: bool = False, wait: bool = False) -> State[Any]:
 def _run_steps(project: Project, force: bool) -> list[Step]:
     """Run one step after the other; the first that fails raises its error."""
     stages = (tasks.run_stage(stage, project.root, force).result() for stage in params.STAGES)
-    return [tasks.fetch(project.root).result(), *stages, tasks.report(project.root).result()]
+    first = tasks.fetch(project.root).result()
+    last = (tasks.report, tasks.verify)
+    return [first, *stages, *(step(project.root).result() for step in last)]
 
 
 @click.command()

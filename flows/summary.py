@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from digits.core import files, params
+from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.data import mnist
 from digits.formatting import duration, markdown_table, markdown_text
-from digits.versioning import dvc
+from digits.versioning import dvc, verification
 
 _METRICS = {
     "accuracy": "accuracy",
@@ -25,6 +26,7 @@ class Step:
     name: str
     result: Literal["ran", "unchanged"]
     seconds: float
+    note: str = ""  # shown below the table
 
 
 def up_to_date(project: Project) -> bool:
@@ -45,6 +47,26 @@ def headline(project: Project) -> str:
     )
 
 
+def rebuild_note(project: Project) -> str:
+    """How the tree's results relate to the committed ones; empty if none are committed."""
+    try:
+        found = verification.verify(project)
+    except DigitsError:
+        return ""
+    commit = found.commit[:7]
+    if found.verdict == "same":
+        return f"Rebuilt: the same bytes as commit {commit}."
+    if found.changed_inputs:
+        return f"New results: inputs differ from commit {commit}. 'digits compare HEAD' shows more."
+    if found.verdict == "equivalent":
+        return (
+            f"The figures equal those of commit {commit} within chance, but not byte for byte: "
+            "this machine (GPU, ARM) or 'train.arithmetic: fast' rounds differently. There is "
+            "nothing to commit; 'git checkout -- dvc.lock reports' restores the committed results."
+        )
+    return f"Different from commit {commit}, from the same inputs: {found.reasons[0]}."
+
+
 def show(project: Project, steps: Sequence[Step]) -> None:
     """Print the summary."""
     from rich.console import Console
@@ -62,6 +84,7 @@ def markdown(project: Project, steps: Sequence[Step]) -> str:
         markdown_table(("test set", "value"), metrics, right={1}),
         _drift_table(files.read_json(project.drift_report)["batches"]),
         *([_step_table(steps)] if steps else []),
+        *(markdown_text(step.note) for step in steps if step.note),
         f"- report: {project.relative(project.index_page)}\n"
         f"- metrics: {project.relative(project.metrics)}\n"
         f"- drift: {project.relative(project.drift_report)}\n"

@@ -33,7 +33,17 @@ def digits(project: Project, *arguments: str) -> "subprocess.CompletedProcess[st
 
 def ran(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
     """Step → result in the table that ends a run."""
-    steps = ("fetch", "ingest", "validate", "preprocess", "train", "evaluate", "drift", "report")
+    steps = (
+        "fetch",
+        "ingest",
+        "validate",
+        "preprocess",
+        "train",
+        "evaluate",
+        "drift",
+        "report",
+        "verify",
+    )
     rows = (line.split() for line in done.stdout.splitlines())
     known = (row for row in rows if len(row) > 1 and row[0] in steps)
     return {row[0]: row[1] for row in known if row[1] in ("ran", "unchanged")}

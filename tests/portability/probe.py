@@ -15,7 +15,7 @@ from digits.core import params
 from digits.data.dataset import Split
 from digits.data.handwriting import uci_digits
 from digits.evaluation import corruptions
-from digits.images import decoding, features, glyphs
+from digits.images import features, glyphs
 
 TRAIN, VAL, EPOCHS, CORRUPTED = 512, 128, 2, 20
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Print one JSON document: part → SHA-256."""
     settings = params.load(Path("params.yaml"))
     entries = uci_digits()[: TRAIN + VAL]
-    images = np.stack([glyphs.normalise(decoding.decode(entry.picture)) for entry in entries])
+    images = np.stack([glyphs.read(entry.picture).image for entry in entries])
     labels = np.array([entry.label for entry in entries], dtype=np.uint8)
     measured = features.measure(images, settings.ingest.ink_level)
     corrupted = [corruptions.corrupt(images[:CORRUPTED], name, 0) for name in corruptions.NAMES]
