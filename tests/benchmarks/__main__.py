@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import Bench
 from digits.core import files, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.formatting import markdown_table
-from digits.zoo import benchmark
+from digits.models import settings
 
 FOLDER = Path(__file__).parent
 NAMES = sorted(
@@ -24,15 +23,18 @@ def main(names: list[str]) -> None:
     if unknown := [name for name in names if name not in NAMES]:
         sys.exit(f"bench: unknown benchmark {', '.join(unknown)}; known: {', '.join(NAMES)}")
     os.environ.update(processes.QUIET_TOOLS_ENV)
+    settings.choose("fast")
+    from benchmarks.bench import Bench
+
     project = Project.find()
     bench = Bench(project)
     for name in names or NAMES:
         print(f"— {name}", flush=True)
-        found = importlib.import_module(f"benchmarks.{name}").measure(bench)
-        figures = _read(project) | {key: result.as_dict() for key, result in found.items()}
+        results = importlib.import_module(f"benchmarks.{name}").measure(bench)
+        figures = _read(project) | {key: result.as_dict() for key, result in results.items()}
         files.write_json(project.benchmarks, figures)
         files.write_text(project.benchmarks.with_suffix(".md"), _page(figures))
-        for key, result in found.items():
+        for key, result in results.items():
             print(f"{key}: {result.value:.4g} {result.unit}; target {result.target}", flush=True)
 
 
@@ -41,6 +43,8 @@ def _read(project: Project) -> dict[str, Any]:
 
 
 def _page(figures: dict[str, Any]) -> str:
+    from digits.zoo import benchmark
+
     machine = benchmark.machine()
     rows = [
         (

@@ -1,4 +1,4 @@
-"""What benchmarks share: a result, and the networks they ask for."""
+"""What benchmarks share: the result of a measurement, and access to trained models."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -10,16 +10,16 @@ from digits.core import params
 from digits.core.project import Project
 from digits.data.dataset import Dataset
 from digits.recogniser import Recogniser
-from digits.zoo.cache import Kept, Shelf
-from digits.zoo.trainer import Draw, Trainer
+from digits.zoo.cache import CachedModel, ModelCache
+from digits.zoo.trainer import SeededRun, Trainer
 
-PEER = "keras_example"
-DRAWS = 3  # of the ensemble
+BASELINE = "keras_example"
+ENSEMBLE_SEEDS = 3
 
 
 @dataclass(frozen=True)
 class Result:
-    """A figure, what it is held against, and the single measurements behind it."""
+    """A figure, what it is compared with, and the measurements behind it."""
 
     value: float
     unit: str
@@ -29,7 +29,7 @@ class Result:
     note: str = ""
 
     def as_dict(self) -> dict[str, object]:
-        """With the sample standard deviation of the runs as `spread`."""
+        """As in reports/benchmarks.json; `spread` is the runs' sample standard deviation."""
         spread = statistics.stdev(self.runs) if len(self.runs) > 1 else 0.0
         return {
             "value": round(self.value, 6),
@@ -43,57 +43,57 @@ class Result:
 
 
 class Bench:
-    """A project whose splits are made, and trained networks from its zoo."""
+    """A project with splits; models come from the cache of `digits zoo` or are trained now."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self.params = params.load(project.params)
         self.data = Dataset.read(project)
-        self._shelf = Shelf(project, self.params.evaluate, self.data)
+        self._cache = ModelCache(project, self.params.evaluate, self.data)
 
-    def trained(self, name: str, seeds: int | Sequence[int]) -> list[Kept]:
-        """A network a random start, trained now or taken from the zoo's cache.
+    def trained(self, name: str, seeds: int | Sequence[int]) -> list[CachedModel]:
+        """A model, trained with several seeds.
 
         Args:
-            seeds: how many, from `train.seed` on, or which.
+            seeds: how many, from `train.seed` upwards, or which.
         """
         recipe = self.params.models[name]
         if isinstance(seeds, int):
             seeds = range(self.params.train.seed, self.params.train.seed + seeds)
-        wanted = [Draw(name, recipe, seed) for seed in seeds]
-        trainer = Trainer(self.project, self.data, self._shelf, 24 * 60, print)
-        results = trainer.results(wanted)
-        failed = [why for why in results.values() if isinstance(why, str)]
-        if failed:
-            raise SystemExit(f"{name}: {failed[0]}")
-        return [results[draw] for draw in wanted]  # type: ignore[misc]
+        runs = [SeededRun(name, recipe, seed) for seed in seeds]
+        models = []
+        for result in Trainer(self._cache, minutes=24 * 60).results(runs).values():
+            if isinstance(result, str):
+                raise SystemExit(f"{name}: {result}")
+            models.append(result)
+        return models
 
-    def starts(self) -> list[int]:
-        """The seeds of `accurate` of which the ensemble's draws are made: each is trained once."""
+    def member_seeds(self) -> list[int]:
+        """The seeds of all ensembles' members; `accurate` with these seeds is the same networks."""
         recipe, first = self.params.models["ensemble"], self.params.train.seed
-        draws = (Draw("ensemble", recipe, first + place) for place in range(DRAWS))
-        return [task.seed for draw in draws for task in draw.trainings()]
+        runs = [SeededRun("ensemble", recipe, first + i) for i in range(ENSEMBLE_SEEDS)]
+        return [member.seed for run in runs for member in run.members()]
 
     def recogniser(self, name: str) -> Recogniser:
-        """The first of `trained`."""
+        """A model with the first seed, in ONNX Runtime."""
         return self.trained(name, 1)[0].recogniser()
 
     def keras(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
-        """The same network's `predict` in Keras."""
-        (kept,) = self.trained(name, 1)
-        (model,) = self._shelf.members(kept)
+        """The `predict` of the same model in Keras."""
+        (cached,) = self.trained(name, 1)
+        (model,) = self._cache.networks(cached)
         return lambda images: model.predict(images, verbose=0)
 
 
 def accuracy(
     bench: Bench, name: str, seeds: int | Sequence[int], reference: str, target: str, note: str = ""
 ) -> Result:
-    """Mean accuracy on the test set, which chose nothing, over random starts."""
-    runs = [kept.card["test"]["accuracy"] for kept in bench.trained(name, seeds)]
+    """Mean test accuracy over seeds."""
+    runs = [model.card["test"]["accuracy"] for model in bench.trained(name, seeds)]
     return Result(statistics.mean(runs), "share", reference, target, runs, note)
 
 
 def minutes(bench: Bench, name: str, seeds: int | Sequence[int], target: str) -> Result:
-    """Mean time of training."""
-    runs = [kept.card["seconds"] / 60 for kept in bench.trained(name, seeds)]
+    """Mean training time over seeds."""
+    runs = [model.card["seconds"] / 60 for model in bench.trained(name, seeds)]
     return Result(statistics.mean(runs), "min of training, 2 cores", "", target, runs)

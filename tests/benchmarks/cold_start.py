@@ -1,4 +1,4 @@
-"""`digits predict` of one picture, the whole process, in a project with a trained model."""
+"""Duration of `digits predict` for one picture, from process start to exit."""
 
 import subprocess
 import sys

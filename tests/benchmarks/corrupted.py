@@ -1,10 +1,10 @@
-"""Mean error over MNIST-C, against Keras' MNIST example, three random starts each."""
+"""Mean error on MNIST-C, compared with Keras' MNIST example, three seeds each."""
 
 from statistics import mean
 
 import numpy as np
 
-from benchmarks.bench import PEER, Bench, Result
+from benchmarks.bench import BASELINE, Bench, Result
 from digits.evaluation import corruptions
 from digits.recogniser import Recogniser
 
@@ -13,29 +13,33 @@ SEEDS = 3
 
 def measure(bench: Bench) -> dict[str, Result]:
     test = bench.data.test
-    asked = {
-        name: [kept.recogniser() for kept in bench.trained(name, SEEDS)]
-        for name in ("accurate", PEER)
+    trained = {
+        name: [model.recogniser() for model in bench.trained(name, SEEDS)]
+        for name in ("accurate", BASELINE)
     }
-    errors = {name: np.zeros((SEEDS, len(corruptions.NAMES))) for name in asked}
+    errors = {name: np.zeros((SEEDS, len(corruptions.NAMES))) for name in trained}
     for column, name in enumerate(corruptions.NAMES):
         seed = bench.params.evaluate.corruption_seed
         images = corruptions.corrupt(np.asarray(test.images), name, seed)
-        for model, recognisers in asked.items():
-            errors[model][:, column] = [_error(one, images, test.labels) for one in recognisers]
-    ours, peers = errors["accurate"].mean(axis=1), errors[PEER].mean(axis=1)
+        for model, recognisers in trained.items():
+            errors[model][:, column] = [_error(r, images, test.labels) for r in recognisers]
+    ours, baseline = errors["accurate"].mean(axis=1), errors[BASELINE].mean(axis=1)
     worst = corruptions.NAMES[int(errors["accurate"].mean(axis=0).argmax())]
     return {
         "corrupted": Result(
             float(ours.mean()),
             "error, mean of 15",
-            f"{peers.mean():.4f}, {PEER} in the same run",
-            f"≤ {peers.mean() / 2:.4f}",
+            f"{baseline.mean():.4f}, {BASELINE} in the same run",
+            f"≤ {baseline.mean() / 2:.4f}",
             ours.tolist(),
             f"worst: {worst}",
         ),
         "corrupted_ratio": Result(
-            mean(ours / peers), "of the reference's error", PEER, "≤ 0.5", (ours / peers).tolist()
+            mean(ours / baseline),
+            "of the baseline's error",
+            BASELINE,
+            "≤ 0.5",
+            (ours / baseline).tolist(),
         ),
     }
 

@@ -1,6 +1,6 @@
-"""Other people's handwriting, not learned from: USPS and Chars74K in MNIST's framing.
+"""Accuracy on handwriting from other sources, USPS and Chars74K, in MNIST's form.
 
-The files aren't part of this project: DIGITS_HANDWRITING names the folder that holds them.
+The files are not part of this project; DIGITS_HANDWRITING is the folder that contains them.
 """
 
 import os
@@ -12,18 +12,18 @@ import numpy as np
 from benchmarks.bench import Bench, Result
 
 SETS = {
-    "usps_zip_train": ("0.995, an untuned start", "≥ 0.996"),
-    "chars74k_hnd_digits": ("0.993, an untuned start", "≥ 0.995"),
+    "usps_zip_train": ("0.995 before tuning", "≥ 0.996"),
+    "chars74k_hnd_digits": ("0.993 before tuning", "≥ 0.995"),
 }
-NOTE = "not learned from, but looked at when `accurate`'s recipe was chosen"
+NOTE = "not used for training, but considered when the recipe of `accurate` was chosen"
 
 
 def measure(bench: Bench) -> dict[str, Result]:
     folder = os.environ.get("DIGITS_HANDWRITING")
     if not folder:
-        print("handwriting: skipped; DIGITS_HANDWRITING names no folder")
+        print("handwriting: skipped, as DIGITS_HANDWRITING is not set")
         return {}
-    recognisers = [kept.recogniser() for kept in bench.trained("accurate", bench.starts())]
+    recognisers = [model.recogniser() for model in bench.trained("accurate", bench.member_seeds())]
     results = {}
     for name, (reference, target) in SETS.items():
         with np.load(Path(folder) / f"{name}.npz", allow_pickle=False) as file:

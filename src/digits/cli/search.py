@@ -1,12 +1,14 @@
-"""`digits search`: look for a better recipe on val, and put it into params.yaml."""
+"""`digits search`: search for a better recipe and write it to params.yaml."""
 
+import contextlib
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,178 +17,161 @@ from digits.core import files, locking, params
 from digits.core.errors import DataError, ParameterError
 from digits.core.params import Recipe, Search
 from digits.core.project import Project
-from digits.data import dataset
-from digits.data.dataset import Split
-from digits.search import objective, params_file, space
-from digits.search import study as search_study
-from digits.search.objective import Objective
-from digits.search.study import FOUND, START, Study, Trial
-from digits.training.loop import OnEpoch
+from digits.models import settings
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+if TYPE_CHECKING:
+    from digits.search.objective import Objective
+    from digits.search.study import Study, Trial
 
 
 @click.command("search")
-@click.option("--trials", type=click.IntRange(min=1), help="How many, those of earlier runs too.")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    help="Number of trials, including those of earlier runs.  [default: search.trials]",
+)
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Start nothing new after these, and cut off what runs.",
+    help="Time limit in minutes for this run.  [default: search.minutes]",
 )
-@click.option("--dry-run", is_flag=True, help="Leave params.yaml as it is.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document, reports/search.json."
-)
+@click.option("--dry-run", is_flag=True, help="Don't change params.yaml.")
+@_terminal.json_option
 def command(trials: int | None, minutes: float | None, dry_run: bool, as_json: bool) -> None:
-    """Look for a better recipe than models.accurate, and write it as models.tuned.
+    """Search for a better recipe than models.accurate and write it as models.tuned.
 
-    Each trial learns from some of the training images and is judged by its loss on val; the test
-    set is not read. What is tried, and for how long, stands in params.yaml under 'search'. A search
-    that was interrupted goes on where it was; one whose space, start or images have changed begins
-    anew.
+    Each trial trains on a part of the training set and is rated by its validation loss; the test
+    set is not used. Trials that are worse than the median are pruned. The search space and the
+    budget are in params.yaml under 'search'.
 
-    Then review 'git diff params.yaml', set train.model to 'tuned', and 'digits run'.
+    A search resumes where it was interrupted. It starts over if the space, models.accurate or the
+    images have changed. All trials are in reports/search.json.
+
+    Then review 'git diff params.yaml', set train.model to 'tuned', and run 'digits run'.
+
+    \b
+    Examples:
+      digits search
+      digits search --trials 100 --minutes 480
     """
     project = Project.find()
-    settings = params.load(project.params)
-    if START not in settings.models:
-        raise ParameterError(f"params.yaml: 'models.{START}' is missing; a search starts from it")
+    parameters = params.load(project.params)
     changes = {"trials": trials, "minutes": minutes}
-    budget = settings.search.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    budget = parameters.search.model_copy(
+        update={name: value for name, value in changes.items() if value is not None}
+    )
+    _terminal.silence_libraries()
+    settings.choose("fast")
+    from digits.search.study import START
 
-    def say(line: str) -> None:
-        click.echo(line, err=as_json)
-
-    with (
-        locking.exclusive(project.search / "lock", "digits search"),
-        _interrupts() as interrupted,
-    ):
-        study, learn, images = _open(project, budget, settings.models[START])
-        _search(study, _interruptible(learn, interrupted), say)
-        found = search_study.best(study.trials)
-        if not found:
-            raise DataError(_nothing_found(study))
-        _write(project, study, found, images, dry_run)
+    if START not in parameters.models:
+        raise ParameterError(f"params.yaml: 'models.{START}' is missing; a search starts from it")
+    log = partial(click.echo, err=as_json)
+    with locking.exclusive(project.search / "lock", "digits search"):
+        study, objective, images = _open(project, budget, parameters.models[START])
+        with _exit_on_interrupt():
+            _run(study, objective, log)
+        if not study.best:
+            raise DataError(_failure(study))
+        report = study.report(images)
+        files.write_json(project.search_report, report)
+        if not dry_run:
+            _write_recipe(project, study, study.best)
     if as_json:
-        click.echo(json.dumps(search_study.report(study, images), indent=2))
-    _tell(study, found, dry_run, say)
+        click.echo(json.dumps(report, indent=2))
+    _summarise(study, study.best, dry_run, log)
 
 
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Within, Ctrl-C and SIGTERM raise KeyboardInterrupt; what is yielded says whether one came.
+@contextlib.contextmanager
+def _exit_on_interrupt() -> Iterator[None]:
+    """Within the block, Ctrl-C and SIGTERM end the process at once.
 
-    Python drops what is raised while it collects garbage, of which TensorFlow leaves much.
+    A KeyboardInterrupt may get lost: Python ignores exceptions during garbage collection, and
+    TensorFlow turns some into others. Nothing needs to be cleaned up, as a study survives a kill.
     """
-    came: list[int] = []
 
-    def interrupt(number: int, _: object) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
+    def leave(*_: object) -> None:
+        print("digits: interrupted", file=sys.stderr, flush=True)
+        os._exit(130)
 
-    def on_dropped(dropped: Any) -> None:
-        if dropped.exc_type is not KeyboardInterrupt:
-            sys.__unraisablehook__(dropped)
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    hook, sys.unraisablehook = sys.unraisablehook, on_dropped
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(came)
+        yield
     finally:
-        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _interruptible(learn: Objective, interrupted: Callable[[], bool]) -> Objective:
-    """An objective that a dropped interrupt ends after the epoch."""
+def _open(project: Project, budget: Search, start: Recipe) -> "tuple[Study, Objective, int]":
+    """The study, the objective of its trials, and the number of their training images."""
+    from digits.data import dataset
+    from digits.search import objective
+    from digits.search.study import Study
 
-    def learn_on(recipe: Recipe, watch: OnEpoch) -> None:
-        def look(epoch: int, val_loss: float) -> bool:
-            if interrupted():
-                raise KeyboardInterrupt
-            return watch(epoch, val_loss)
-
-        learn(recipe, look)
-
-    return learn_on
-
-
-def _open(project: Project, budget: Search, start: Recipe) -> tuple[Study, Objective, int]:
-    """The search's trials so far, what each does, and from how many images."""
-    _terminal.silence_libraries()
-    data, val = (Split.read(project.splits, name) for name in ("train", "val"))
+    data, val = (dataset.Split.read(project.splits, name) for name in ("train", "val"))
     scale = dataset.read_scale(project.splits)
-    data = objective.some(data, budget.train_count, budget.seed)
+    data = objective.subset(data, budget.train_count, budget.seed)
     name = objective.fingerprint(budget, start, data, val, scale)
     study = Study(project.search / "trials.log", name, budget, start)
-    return study, objective.learning(data, val, scale, budget.seed), len(data.labels)
+    return study, objective.training(data, val, scale, budget.seed), len(data.labels)
 
 
-def _search(study: Study, learn: Objective, say: Callable[[str], None]) -> None:
-    done = len(study.trials)
-    wanted = study.params.trials
+def _run(study: "Study", objective: "Objective", log: Callable[[str], None]) -> None:
+    """Run the remaining trials, with one line of progress per trial."""
+    done, wanted = len(study.trials), study.params.trials
     if done >= wanted:
-        say(f"Nothing to do: {done} trials of {wanted} are finished; --trials asks for more.")
+        log(f"Nothing to do: {done} of {wanted} trials are finished; --trials N runs more.")
         return
     if done:
-        say(f"going on after trial {done} of {wanted}")
-    begin = time.monotonic()
+        log(f"resuming after trial {done} of {wanted}")
+    start = time.monotonic()
 
-    def on_trial(trial: Trial) -> None:
-        passed = (time.monotonic() - begin) / 60
+    def on_trial(trial: "Trial") -> None:
+        passed = (time.monotonic() - start) / 60
         left = passed / (trial.number - done) * (wanted - trial.number)
         left = max(0.0, min(left, study.params.minutes - passed))
-        say(f"{_line(trial, study)}  {passed:.1f} min, about {left:.0f} min left")
+        best = study.best
+        log(
+            f"trial {trial.number} of {wanted}  {trial.state:8}  val loss {_loss(trial)}  "
+            + (f"best {_loss(best)} (trial {best.number})" if best else "no best yet")
+            + f"  {passed:.1f} min, about {left:.0f} min left"
+        )
 
-    search_study.search(study, learn, on_trial)
-
-
-def _line(trial: Trial, study: Study) -> str:
-    best = search_study.best(study.trials)
-    told = f"best {_loss(best.val_loss)} (trial {best.number})" if best else "no best yet"
-    return (
-        f"trial {trial.number} of {study.params.trials}  {trial.state:8}  "
-        f"val loss {_loss(trial.val_loss)}  {told}"
-    )
+    study.search(objective, on_trial)
 
 
-def _loss(loss: float | None) -> str:
-    return "-" if loss is None else f"{loss:.4f}"
+def _failure(study: "Study") -> str:
+    if count := len(study.trials):
+        return f"none of {count} trials gave a loss; check 'search.space' in params.yaml"
+    return f"no trial finished within {study.params.minutes:g} minutes; raise 'search.minutes'"
 
 
-def _nothing_found(study: Study) -> str:
-    finished = len(study.trials)
-    if finished:
-        return f"none of {finished} trials gave a loss; look at 'search.space' in params.yaml"
-    return f"no trial ended within {study.params.minutes:g} minutes; raise 'search.minutes'"
+def _write_recipe(project: Project, study: "Study", best: "Trial") -> None:
+    from digits.search import params_file, space
+    from digits.search.study import RESULT, START
 
-
-def _write(project: Project, study: Study, found: Trial, images: int, dry_run: bool) -> None:
-    """reports/search.json and, unless it's a dry run, the recipe in params.yaml."""
-    # newlines stay what they are
-    text = project.params.read_bytes().decode()
-    changed = params_file.put(text, FOUND, space.recipe(study.start, found.params), START)
-    files.write_json(project.search_report, search_study.report(study, images))
-    if changed != text and not dry_run:
+    text = project.params.read_bytes().decode()  # `read_text` would change line endings
+    changed = params_file.put(text, RESULT, space.recipe(study.start, best.params), START)
+    if changed != text:
         files.write_text(project.params, changed)
 
 
-def _tell(study: Study, found: Trial, dry_run: bool, say: Callable[[str], None]) -> None:
+def _summarise(study: "Study", best: "Trial", dry_run: bool, log: Callable[[str], None]) -> None:
+    from digits.search.study import RESULT, START
+
     first = study.trials[0]
-    say(
-        f"best: trial {found.number}, val loss {_loss(found.val_loss)}; "
-        f"models.{START} (trial 1): {_loss(first.val_loss)}"
+    log(
+        f"best: trial {best.number}, val loss {_loss(best)}; "
+        f"models.{START} (trial 1): {_loss(first)}"
     )
-    for name, old, new in _differences(first.params, found.params):
-        say(f"  {name:16}{old} → {new}")
-    if found.number == 1:
-        say(f"No trial is better than models.{START}; models.{FOUND} is the same.")
-    if dry_run:
-        say("A dry run: params.yaml is as it was; reports/search.json is written.")
-    else:
-        say(f"Written: models.{FOUND} in params.yaml, reports/search.json.")
+    for name, value in best.params.items():
+        if value != first.params[name]:
+            log(f"  {name:16}{first.params[name]} → {value}")
+    if best.number == 1:
+        log(f"No trial is better than models.{START}; models.{RESULT} is the same.")
+    written = "reports/search.json" if dry_run else f"models.{RESULT} in params.yaml and its report"
+    log(f"Written: {written}.")
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    return [(name, old[name], value) for name, value in new.items() if old[name] != value]
+def _loss(trial: "Trial") -> str:
+    return "-" if trial.val_loss is None else f"{trial.val_loss:.4f}"

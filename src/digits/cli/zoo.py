@@ -1,9 +1,10 @@
-"""`digits zoo`: all models side by side, as far as a budget of time allows."""
+"""`digits zoo`: train all models, as far as a time limit allows, and compare them."""
 
 import json
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import Any
 
 import click
 from rich.console import Console
@@ -12,11 +13,9 @@ from rich.table import Table
 from digits.cli import _terminal
 from digits.core import files, locking, params
 from digits.core.project import Project
+from digits.models import settings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_WIDE = 200  # characters of a line in a file
+_FILE_WIDTH = 200  # characters per line if the output isn't a terminal
 _LEAST_IMPORTANT = ("precision", "recall", "network", "F1", "ONNX", "parameters", "seeds")
 
 
@@ -25,34 +24,42 @@ _LEAST_IMPORTANT = ("precision", "recall", "network", "F1", "ONNX", "parameters"
 @click.option(
     "--seeds",
     type=click.IntRange(1, 100),
-    help="Random starts of each model.  [default: 3, and 1 of MobileNet]",
+    help="Training runs per model, each with another seed.  [default: 3, and 1 for MobileNet]",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
     default=60,
     show_default=True,
-    help="For training; 0 compares what is trained.",
+    help="Time limit for training; 0 compares the models that are trained already.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@_terminal.json_option
 def command(names: tuple[str, ...], seeds: int | None, minutes: float, as_json: bool) -> None:
-    """Compare the models of params.yaml: accuracy, training time, speed, size.
+    """Compare models of params.yaml (all, or NAME…): accuracy, training time, speed, size.
 
-    Each is trained from several random starts, or taken from build/zoo if it was before; what the
-    budget doesn't allow is named, and running this again goes on with it. The table is sorted by
-    mean VALIDATION accuracy, by which a model may be chosen. Nothing is chosen by the test set.
-    What is in build/zoo stays valid until recipe, data, code or versions change; delete the folder
-    to train all anew.
+    Models that are trained already come from the cache in build/zoo, the others are trained now.
+    When the time is up, the rest is reported as not trained, and the next 'digits zoo' resumes
+    there. A cached model is used until its recipe, the data, the training code or a library
+    changes; delete build/zoo to train everything again.
 
-    Writes reports/zoo.md, zoo.json and zoo/, which hold the models that NAME tells, or all.
+    Models are sorted by mean VALIDATION accuracy, the only figure to choose a model by. Results go
+    to reports/zoo.md, zoo.json and zoo/, and replace those of the last comparison.
+
+    \b
+    Examples:
+      digits zoo
+      digits zoo fast tiny --seeds 5
+      digits zoo --minutes 0
     """
     project = Project.find()
-    _terminal.silence_libraries()
     parameters = params.load(project.params)
+    _terminal.silence_libraries()
+    settings.choose("fast")
     from digits.zoo import benchmark
 
     with locking.exclusive(project.zoo / "lock", "'digits zoo'"):
-        document = benchmark.compare(project, parameters, names, seeds, minutes, _say)
+        log = partial(click.echo, err=True)
+        document = benchmark.compare(project, parameters, names, seeds, minutes, log)
         _write(project, document)
     if as_json:
         click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
@@ -60,12 +67,8 @@ def command(names: tuple[str, ...], seeds: int | None, minutes: float, as_json: 
         _show(project, document)
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
 def _write(project: Project, document: Mapping[str, Any]) -> None:
-    from digits.zoo import report  # Matplotlib: not needed for a wrong name
+    from digits.zoo import report
 
     plots = report.plots(document)
     with files.replacing_folder(project.zoo_plots) as folder:
@@ -82,26 +85,21 @@ def _show(project: Project, document: Mapping[str, Any]) -> None:
 
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
-        console.width = _WIDE
-    rows = _fitting(report.table(document), console.width)
+        console.width = _FILE_WIDTH
+    rows = report.table(document)
+    for column in _LEAST_IMPORTANT:
+        widths = [max(len(name), *map(len, rows[name])) + 2 for name in rows]
+        if sum(widths) - 2 <= console.width:
+            break
+        rows = rows.drop(columns=column)
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in rows:
-        justify: Literal["left", "right"] = "left" if column in report.WORDS else "right"
-        table.add_column(str(column), justify=justify, no_wrap=True)
+        text = column in report.TEXT_COLUMNS
+        table.add_column(column, justify="left" if text else "right", no_wrap=True)
     for cells in rows.to_numpy():
         table.add_row(*cells)
     console.print(table)
-    console.print("\nsorted by mean validation accuracy; nothing is chosen by the test set")
+    console.print("\nSorted by mean validation accuracy, the only figure to choose a model by.")
     for note in report.notes(document):
         console.print(note, soft_wrap=True)
     console.print(f"{project.relative(project.zoo_page)} written")
-
-
-def _fitting(rows: "pd.DataFrame", width: int) -> "pd.DataFrame":
-    """As many columns as a terminal has room for; the page has all."""
-    for column in _LEAST_IMPORTANT:
-        widths = [max(len(str(name)), *map(len, rows[name])) + 2 for name in rows]
-        if sum(widths) - 2 <= width:
-            break
-        rows = rows.drop(columns=column)
-    return rows

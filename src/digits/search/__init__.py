@@ -1,1 +1,1 @@
-"""`digits search`: a better recipe, looked for with Optuna."""
+"""`digits search`: search for better hyperparameters with Optuna."""

@@ -1,4 +1,4 @@
-"""What a trial of a search does: learn by a recipe, and be judged after each epoch on val."""
+"""What a trial of a search does: train a recipe, and report the validation loss of each epoch."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,35 +7,35 @@ import numpy as np
 
 from digits.core.params import Recipe, Search
 from digits.data.dataset import Split
-from digits.models.backend import keras
+from digits.models.backend import ARITHMETIC, keras
 from digits.training import loop
 from digits.training.loop import OnEpoch
 
 Objective = Callable[[Recipe, OnEpoch], None]
-"""Trains by a recipe and calls the watch after each epoch; a DataError means that it failed."""
+"""Trains a recipe and calls `on_epoch` after each epoch; raises DataError if training fails."""
 
 _BUDGET = {"trials", "minutes"}
 
 
-def learning(data: Split, val: Split, scale: tuple[float, float], seed: int) -> Objective:
+def training(data: Split, val: Split, scale: tuple[float, float], seed: int) -> Objective:
     """The objective that trains a network.
 
     Args:
-        data: what is learned from.
-        val: what each epoch is judged by.
+        data: the training set.
+        val: the validation set.
         scale: mean and standard deviation of the training pixels, 0–1.
-        seed: one for all trials, so that recipes differ and not random starts.
+        seed: the same for all trials, so that they differ by their recipes only.
     """
 
-    def learn(recipe: Recipe, watch: OnEpoch) -> None:
+    def train(recipe: Recipe, on_epoch: OnEpoch) -> None:
         keras.utils.clear_session()  # frees the memory of the previous trial
-        loop.train(data, val, scale, recipe, seed, on_epoch=watch, log=lambda _: None)
+        loop.train(data, val, scale, recipe, seed, on_epoch=on_epoch, log=lambda _: None)
 
-    return learn
+    return train
 
 
-def some(data: Split, count: int, seed: int) -> Split:
-    """So many of the images, or all if there are fewer; each digit keeps its share."""
+def subset(data: Split, count: int, seed: int) -> Split:
+    """A random sample of `count` images with the same share of each digit; at most all images."""
     rows = np.arange(len(data.labels))
     if count < len(rows):
         rows = np.random.default_rng(seed).permutation(rows)
@@ -47,13 +47,13 @@ def some(data: Split, count: int, seed: int) -> Split:
 def fingerprint(
     params: Search, start: Recipe, data: Split, val: Split, scale: tuple[float, float]
 ) -> str:
-    """What makes trials comparable, as 16 hex digits: what is searched, the start, the images.
+    """What comparable trials have in common, as 16 hex digits: settings, first recipe, images.
 
-    The budget is no part of it: a larger one goes on with the same trials.
+    The budget is not part of it, so that a search with a larger one continues the same trials.
     """
     digest = hashlib.sha256(params.model_dump_json(exclude=_BUDGET).encode())
     digest.update(start.model_dump_json(exclude={"epochs", "members", "views"}).encode())
-    digest.update(repr(scale).encode())
+    digest.update(f"{scale}{ARITHMETIC}".encode())
     for array in (data.images, data.labels, val.images, val.labels):
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)

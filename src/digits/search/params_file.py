@@ -1,4 +1,4 @@
-"""Writing a recipe into params.yaml with ruamel.yaml, which keeps comments, anchors and layout."""
+"""Write a recipe into params.yaml with ruamel.yaml, which keeps comments, anchors and layout."""
 
 import io
 from typing import Any
@@ -11,19 +11,20 @@ from ruamel.yaml.mergevalue import MergeValue
 from digits.core.params import Recipe
 
 _COMMENT = "found by 'digits search'; see reports/search.json"
-_COLUMN = 26  # where the comments of params.yaml begin
+_COLUMN = 26  # of comments in params.yaml
 
 
 def put(text: str, name: str, recipe: Recipe, base: str) -> str:
-    """`text` with `recipe` as `models.<name>`, in its old place or at the end of `models`.
+    """The text of a params.yaml with `recipe` as `models.<name>`.
+
+    A new entry is added at the end of `models`, an existing one changes in place.
 
     Args:
-        text: a params.yaml whose `models` include `base`.
         base: the model that the search started from. If it has an anchor, a new entry inherits
-            from it and holds only the values that differ.
+            from it and contains only the values that differ.
     """
     round_trip = YAML()
-    round_trip.width = 1_000_000  # lines are never folded
+    round_trip.width = 1_000_000  # never fold a line
     round_trip.representer.add_representer(type(None), _null)
     round_trip.representer.add_representer(float, _float)
     document = round_trip.load(text.replace("\r\n", "\n"))
@@ -43,7 +44,7 @@ def put(text: str, name: str, recipe: Recipe, base: str) -> str:
 
 
 def _update(entry: CommentedMap, values: dict[str, Any]) -> None:
-    """Give a mapping these values; what is equal already, inherited or not, stays as it is."""
+    """Set values in a mapping, except those that are equal already, be it by inheritance."""
     for key, value in values.items():
         if key in entry and entry[key] == value:
             continue
@@ -63,10 +64,10 @@ def _in_brackets(values: list[Any]) -> CommentedSeq:
 
 
 def _null(representer: Any, _: None) -> Any:
-    """`null`, where ruamel.yaml would write nothing."""
+    """Write `null`, where ruamel.yaml would write nothing."""
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _float(representer: Any, value: float) -> Any:
-    """A number that YAML 1.1 reads as one, too: `1.0e-05`."""
+    """Write a number that YAML 1.1 also reads as one: `1.0e-05`, not `1e-05`."""
     return representer.represent_scalar("tag:yaml.org,2002:float", yaml.safe_dump(value).split()[0])

@@ -1,4 +1,4 @@
-"""Where a search looks: bounds and choices of params.yaml, in Optuna's words and in a recipe's."""
+"""The search space of params.yaml: its distributions in Optuna, and conversion to recipes."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,79 +9,79 @@ from digits.core.params import Augmentation, Recipe, Space
 if TYPE_CHECKING:
     import optuna
 
-_CHOICES = {"widths", "batch_size"}
+_CHOICES = {"widths", "batch_size"}  # all others are ranges
 _LOGARITHMIC = {"learning_rate", "weight_decay"}
-_DIGITS = 3  # that count, of a number that is tried: more would be noise
+_DIGITS = 3  # significant digits of a sampled number
 
 
 def check(space: Space, start: Recipe, name: str) -> None:
-    """Can a search begin at this recipe?
+    """Check that a search can start from a recipe.
 
     Args:
-        name: what `start` is called in `models`.
+        name: the recipe's name in `models`.
 
     Raises:
-        ParameterError: it lies outside the space, or needs weights; all reasons are named.
+        ParameterError: a value is outside the space, or the recipe has pretrained weights.
     """
     problems = []
     values = _flat(start)
-    for key, between in space:
-        inside = values[key] in between
-        if key not in _CHOICES:
-            inside = between[0] <= values[key] <= between[1]
-        if not inside:
-            told = list(start.widths) if key == "widths" else values[key]
+    for key, bounds in space:
+        value = values[key]
+        if value not in bounds if key in _CHOICES else not bounds[0] <= value <= bounds[1]:
             problems.append(
-                f"'search.space.{key}' is {space.model_dump(mode='json')[key]}; "
-                f"expected to hold {told}, which 'models.{name}' has"
+                f"'search.space.{key}' is {space.model_dump(mode='json')[key]}; expected it to "
+                f"include {list(value) if key == 'widths' else value}, as in 'models.{name}'"
             )
     if start.pretrained:
-        problems.append(f"'models.{name}.pretrained' is set; expected null: trials learn anew")
+        problems.append(
+            f"'models.{name}.pretrained' is set; expected null, as trials train from scratch"
+        )
     if problems:
         raise ParameterError(f"params.yaml: {'; '.join(problems)}")
 
 
 def distributions(space: Space) -> "dict[str, optuna.distributions.BaseDistribution]":
-    """The space for Optuna; learning rate and weight decay are spread over orders of magnitude."""
+    """The space in Optuna's terms; learning rate and weight decay are sampled logarithmically."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    found = {}
-    for name, between in space:
-        if name == "widths":
-            found[name] = CategoricalDistribution([_joined(widths) for widths in between])
-        elif name in _CHOICES:
-            found[name] = CategoricalDistribution(between)
-        else:
-            found[name] = FloatDistribution(*between, log=name in _LOGARITHMIC)
-    return found
+    choices = {
+        "widths": CategoricalDistribution([_joined(widths) for widths in space.widths]),
+        "batch_size": CategoricalDistribution(space.batch_size),
+    }
+    return choices | {
+        name: FloatDistribution(*bounds, log=name in _LOGARITHMIC)
+        for name, bounds in space
+        if name not in _CHOICES
+    }
 
 
 def proposal(recipe: Recipe) -> dict[str, Any]:
-    """A recipe's values as Optuna would propose them: it keeps no lists, so widths are a text."""
+    """A recipe as a trial's parameters in Optuna, which has no lists: `widths` are joined."""
     values = _flat(recipe)
     return {name: values[name] for name in Space.model_fields} | {"widths": _joined(recipe.widths)}
 
 
 def values(proposed: Mapping[str, Any], start: Recipe) -> dict[str, Any]:
-    """What Optuna proposed, as it stands in a recipe; the start's own values stay exact."""
+    """A trial's parameters as values of a recipe, rounded unless they equal the start's."""
     exact = proposal(start)
-    found = {name: proposed[name] for name in Space.model_fields}
-    for name, value in found.items():
+    rounded = {name: proposed[name] for name in Space.model_fields}
+    for name, value in rounded.items():
         if isinstance(value, float) and value != exact[name]:
-            found[name] = float(f"{value:.{_DIGITS}g}")
-    return found | {"widths": [int(width) for width in proposed["widths"].split()]}
+            rounded[name] = float(f"{value:.{_DIGITS}g}")
+    return rounded | {"widths": [int(width) for width in proposed["widths"].split()]}
 
 
 def recipe(start: Recipe, chosen: Mapping[str, Any]) -> Recipe:
     """The start with other `values`."""
-    distortion = {name: chosen[name] for name in Augmentation.model_fields if name in chosen}
-    others = {name: chosen[name] for name in Recipe.model_fields if name in chosen}
-    augmentation = start.augmentation.model_dump() | distortion
-    return Recipe.model_validate(start.model_dump() | others | {"augmentation": augmentation})
+    document = start.model_dump()
+    for name, value in chosen.items():
+        section = document["augmentation"] if name in Augmentation.model_fields else document
+        section[name] = value
+    return Recipe.model_validate(document)
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
-    """Values of a recipe and of its augmentation, whose names differ."""
+    """The values of a recipe and of its augmentation, which share no name."""
     return {**dict(recipe), **dict(recipe.augmentation)}
 
 

@@ -1,39 +1,42 @@
-"""Looking for a better recipe: which trials there were, which comes next, when it ends.
+"""A search for a better recipe: its trials so far, which comes next, and when it ends.
 
-Optuna proposes and keeps the trials, in a text file whose path it is given. What is tried stands in
-`space`, what a trial does in `objective`; neither knows of a test split.
+Optuna proposes the trials and stores them in a file. `space` has what is searched, `objective` what
+a trial does; none of them reads the test set.
 """
 
 import math
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import optuna
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from digits.core.errors import DataError
 from digits.core.params import Recipe, Search
+from digits.models.backend import ARITHMETIC
 from digits.search import space
 from digits.search.objective import Objective
 
-if TYPE_CHECKING:
-    import optuna
-
-START = "accurate"  # of `models`: where a search starts
-FOUND = "tuned"  # and where it puts what it found
-_UNPRUNED = 1  # epochs: the learning rate still rises, and what is distorted is learned slowly
+START = "accurate"  # the entry of `models` that a search starts from
+RESULT = "tuned"  # the entry that it writes
+_FIRST_PRUNED = 2  # epoch; in the first, the learning rate still rises
 
 
 @dataclass(frozen=True)
 class Trial:
     """One recipe that was tried.
 
-    `number` counts from 1; the first is the start. `params` is what it sets in the recipe.
-    `val_loss` (cross-entropy with the recipe's `label_noise`, nats) is the lowest after any of its
-    `epochs`; None: there is none.
-    A "pruned" trial was stopped as worse than most; the loss of a "failed" one was no number.
+    `number` counts from 1; the first trial is the start. `params` are the recipe's values.
+    `val_loss` is the lowest validation loss of all `epochs` (cross-entropy with the recipe's
+    `label_noise`, in nats), None if there is none. A "pruned" trial was stopped early because it
+    was worse than the median; a "failed" one gave no finite loss.
     """
 
     number: int
@@ -44,29 +47,27 @@ class Trial:
 
 
 class Study:
-    """The trials of one search, in a file that a killed process leaves sound.
+    """The trials of one search, in a file that is intact even after the process was killed.
 
-    The sampler is TPE (Bergstra et al. 2011), made anew for each trial from seed and number: what
-    is tried depends on the trials before alone, so that a search which was interrupted tries what
-    it would have tried anyway.
+    The sampler is TPE (Bergstra et al. 2011). It is created anew for each trial, with a seed of
+    the trial's number, so that proposals depend on the finished trials only: an interrupted search
+    tries the same recipes as one that was not.
 
-    The pruner is the median rule (Golovin et al. 2017): a trial is stopped if its best loss so far
-    is worse than the median of the others' at that epoch. Hyperband would deal some tens of trials
-    of a few epochs out to brackets, each too small to compare in.
+    The pruner is the median rule (Golovin et al. 2017): a trial stops if its best loss so far is
+    worse than the median of the other trials at that epoch. Hyperband would divide some tens of
+    short trials among brackets too small to compare in.
     """
 
     def __init__(self, store: Path, name: str, params: Search, start: Recipe) -> None:
-        """Open the file, or make it. The caller sees to it that nobody else has it open.
+        """Open the study in a file, or create it. The caller must hold the search's lock.
 
         Args:
-            name: the search's fingerprint; in the same file, others have trials of their own.
-            start: the recipe that the first trial tries.
+            name: the search's fingerprint, as one file may have several studies.
+            start: the recipe of the first trial.
 
         Raises:
-            ParameterError: the start lies outside the space.
+            ParameterError: the start is outside the search space.
         """
-        import optuna
-
         space.check(params.space, start, START)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.params = params
@@ -76,68 +77,104 @@ class Study:
             storage=self._storage,
             study_name=name,
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(params.startup_trials, n_warmup_steps=_UNPRUNED + 1),
+            pruner=optuna.pruners.MedianPruner(params.startup_trials, _FIRST_PRUNED),
         )
-        self._queue_again()
-        if not self._study.get_trials(deepcopy=False):
+        if not self._frozen():
             self._study.enqueue_trial(space.proposal(start))
 
     @property
     def trials(self) -> list[Trial]:
-        """Those that are finished, in order."""
-        found = self._study.get_trials(deepcopy=False)
-        return [self._trial(frozen) for frozen in found if frozen.state.is_finished()]
+        """The finished trials, in order."""
+        return [self._trial(frozen) for frozen in self._frozen() if frozen.state.is_finished()]
 
-    def attempt(self, objective: Objective, late: Callable[[], bool]) -> Trial | None:
-        """Run the next trial: one that was cut off if there is one, else a new one.
+    @property
+    def best(self) -> Trial | None:
+        """The complete trial with the lowest validation loss, the first one of equals."""
+        complete = (trial for trial in self.trials if trial.state == "complete")
+        return min(complete, key=attrgetter("val_loss"), default=None)
+
+    def search(
+        self,
+        objective: Objective,
+        on_trial: Callable[[Trial], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Run trials until `trials` of them are finished or `minutes` have passed.
 
         Args:
-            late: whether time is up; then the trial is cut off after its epoch.
+            on_trial: called after each finished trial.
+            clock: a monotonic clock, in seconds.
+        """
+        end = clock() + 60 * self.params.minutes
+        while len(self.trials) < self.params.trials and clock() < end:
+            if trial := self.run_trial(objective, lambda: clock() >= end):
+                on_trial(trial)
+
+    def run_trial(self, objective: Objective, time_is_up: Callable[[], bool]) -> Trial | None:
+        """Run the next trial: one that was interrupted, if there is one, else a new one.
+
+        Args:
+            time_is_up: asked after each epoch but the last; if so, the trial is interrupted.
 
         Returns:
-            The trial, None if it was cut off.
+            The finished trial; None if it was interrupted.
         """
-        from optuna.trial import TrialState
-
-        self._study.sampler = self._sampler()
+        for frozen in self._frozen():
+            if frozen.state == TrialState.RUNNING:  # it was interrupted: back into the queue
+                self._storage.set_trial_state_values(frozen._trial_id, TrialState.WAITING)
+        entropy = (self.params.seed, len(self.trials))
+        self._study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=self.params.startup_trials,
+            seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]),
+        )
         trial = self._study.ask(space.distributions(self.params.space))
+        reported = set(self._frozen()[trial.number].intermediate_values)  # before an interruption
+        state = TrialState.COMPLETE
+
+        def on_epoch(epoch: int, val_loss: float) -> bool:
+            nonlocal state
+            if epoch not in reported:
+                trial.report(val_loss, epoch)
+            if epoch < self.params.epochs:
+                if trial.should_prune():
+                    state = TrialState.PRUNED
+                elif time_is_up():
+                    state = TrialState.WAITING
+            return state != TrialState.COMPLETE
+
         recipe = space.recipe(self.start, space.values(trial.params, self.start))
-        watch = _Watch(trial, self.params.epochs, late)
-        failed = False
         try:
-            objective(recipe.model_copy(update={"epochs": self.params.epochs}), watch)
+            objective(recipe.model_copy(update={"epochs": self.params.epochs}), on_epoch)
         except DataError:
-            failed = True
-        if watch.cut:
-            self._queue_again()
+            state = TrialState.FAIL
+        if state == TrialState.WAITING:
             return None
-        lowest = _lowest(self._study.trials[trial.number])
-        if failed or lowest is None:
-            self._study.tell(trial, state=TrialState.FAIL)
-        elif watch.pruned:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, lowest)
+        lowest = _lowest(self._frozen()[trial.number])
+        if lowest is None:
+            state = TrialState.FAIL
+        self._study.tell(trial, lowest if state == TrialState.COMPLETE else None, state)
         return self.trials[-1]
 
-    def _queue_again(self) -> None:
-        """Let what was cut off, by a kill or because time was up, wait for another turn."""
-        from optuna.trial import TrialState
+    def report(self, images: int) -> dict[str, Any]:
+        """The content of reports/search.json: budget, search space, all trials, the best one.
 
-        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._storage.set_trial_state_values(frozen._trial_id, TrialState.WAITING)
+        Args:
+            images: number of training images of each trial.
+        """
+        budget = self.params.model_dump(mode="json") | {"train_count": images}
+        return {
+            "start": START,
+            "space": budget.pop("space"),
+            "budget": budget,
+            "arithmetic": ARITHMETIC,
+            "trials": [asdict(trial) for trial in self.trials],
+            "best": asdict(self.best) if self.best else None,
+        }
 
-    def _sampler(self) -> "optuna.samplers.TPESampler":
-        from optuna.samplers import TPESampler
-        from optuna.trial import TrialState
+    def _frozen(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
 
-        known = self._study.get_trials(deepcopy=False)
-        waiting = (frozen.number for frozen in known if frozen.state == TrialState.WAITING)
-        entropy = (self.params.seed, next(waiting, len(known)))
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        return TPESampler(n_startup_trials=self.params.startup_trials, seed=seed)
-
-    def _trial(self, frozen: "optuna.trial.FrozenTrial") -> Trial:
+    def _trial(self, frozen: FrozenTrial) -> Trial:
         states: dict[str, Any] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
         lowest = _lowest(frozen)
         return Trial(
@@ -149,99 +186,14 @@ class Study:
         )
 
 
-class _Watch:
-    """Tells Optuna of each epoch and the training when to stop; a last epoch is never too late."""
-
-    def __init__(self, trial: "optuna.Trial", epochs: int, late: Callable[[], bool]) -> None:
-        self._trial = trial
-        self._epochs = epochs
-        self._late = late
-        # in its turn before, if it was cut off: the same training had the same losses
-        self._told = set(trial.study.trials[trial.number].intermediate_values)
-        self.pruned = False
-        self.cut = False
-
-    def __call__(self, epoch: int, val_loss: float) -> bool:
-        if epoch not in self._told:
-            self._trial.report(val_loss, epoch)
-        if epoch < self._epochs:
-            self.pruned = self._trial.should_prune()
-            self.cut = not self.pruned and self._late()
-        return self.pruned or self.cut
-
-
-def search(
-    study: Study,
-    objective: Objective,
-    on_trial: Callable[[Trial], None],
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Run trials until as many are finished as `trials` says or `minutes` have passed.
-
-    Args:
-        on_trial: called with each that is finished.
-        clock: seconds, from any beginning.
-    """
-    end = clock() + 60 * study.params.minutes
-    while len(study.trials) < study.params.trials and clock() < end:
-        trial = study.attempt(objective, lambda: clock() >= end)
-        if trial:
-            on_trial(trial)
-
-
-def best(trials: Iterable[Trial]) -> Trial | None:
-    """The complete trial with the lowest validation loss, the first of equals."""
-    complete = (trial for trial in trials if trial.state == "complete")
-    return min(complete, key=_loss, default=None)
-
-
-def report(study: Study, images: int) -> dict[str, Any]:
-    """What reports/search.json holds: budget, space, every trial and the best; no dates.
-
-    Args:
-        images: how many each trial learned from.
-    """
-    trials = study.trials
-    found = best(trials)
-    budget = study.params.model_dump(mode="json") | {"train_count": images}
-    return {
-        "start": START,
-        "space": budget.pop("space"),
-        "budget": budget,
-        "trials": [asdict(trial) for trial in trials],
-        "best": asdict(found) if found else None,
-    }
-
-
-class _Alone:
-    """A lock for a file that nobody else has open: Optuna's own would outlive a killed process."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
-def _open(store: Path) -> "optuna.storages.JournalStorage":
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
+def _open(store: Path) -> optuna.storages.JournalStorage:
     store.parent.mkdir(parents=True, exist_ok=True)
     if store.exists():
-        _mend(store)
-    return JournalStorage(JournalFileBackend(str(store), lock_obj=_Alone()))
+        with store.open("rb+") as file:  # cut off half a last line, as a full disk leaves it
+            file.truncate(file.read().rfind(b"\n") + 1)
+    # the caller holds a lock; Optuna's own lock file would outlive a killed process
+    return optuna.storages.JournalStorage(JournalFileBackend(str(store), threading.Lock()))
 
 
-def _mend(store: Path) -> None:
-    """Cut off half a last line, as a full disk leaves it: Optuna would write on behind it."""
-    with store.open("rb+") as file:
-        file.truncate(file.read().rfind(b"\n") + 1)
-
-
-def _loss(trial: Trial) -> float:
-    return math.inf if trial.val_loss is None else trial.val_loss
-
-
-def _lowest(frozen: "optuna.trial.FrozenTrial") -> float | None:
+def _lowest(frozen: FrozenTrial) -> float | None:
     return min(filter(math.isfinite, frozen.intermediate_values.values()), default=None)

@@ -1,1 +1,1 @@
-"""`digits zoo`: every model trained and compared."""
+"""`digits zoo`: train all models and compare them."""

@@ -1,18 +1,17 @@
-"""All models side by side: each trained from several random starts, within a budget of time.
+"""The model comparison: every model trained with several seeds, then scored, timed and ranked.
 
-Nothing is chosen by the test set: whoever picks a model picks it by validation accuracy, which the
-comparison is sorted by; test figures say what to expect of the pick. Trainings are in draws, how
-the comparison looks is in exhibits.
+Models are ranked by validation accuracy, and a model may only be chosen by that. The test metrics
+say what to expect of the chosen one.
 """
 
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,14 @@ import numpy as np
 from digits.core.errors import ParameterError
 from digits.core.params import Params, Recipe
 from digits.core.project import Project
-from digits.data.dataset import Dataset
+from digits.data.dataset import NAMES, Dataset
 from digits.models import networks
+from digits.models.backend import ARITHMETIC
 from digits.recogniser import Recogniser
 from digits.training import fingerprint
-from digits.zoo import cache, trainer
-from digits.zoo.cache import Kept, Shelf
-from digits.zoo.trainer import Draw, Trainer
-
-Results = dict[Draw, Kept | str]  # a network, or why there is none
-Say = Callable[[str], None]
+from digits.zoo import trainer
+from digits.zoo.cache import METRICS, CachedModel, ModelCache
+from digits.zoo.trainer import Results, Trainer
 
 _SPEED_IMAGES = 1024
 _SPEED_RUNS = 5
@@ -41,34 +38,36 @@ def compare(
     names: Sequence[str] = (),
     seeds: int | None = None,
     minutes: float = 60,
-    say: Say = print,
+    log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Train what isn't kept yet, while the budget lasts, then compare what there is.
+    """Train the models that are not cached, as far as the time allows, and compare all that are.
 
     Args:
-        names: of models; default: all.
-        seeds: how many random starts of each, from `train.seed` on; default: 3, and 1 of MobileNet.
-        minutes: the budget; 0 compares what is kept.
-        say: called with lines of progress.
+        names: model names; default: all.
+        seeds: how many per model, from `train.seed` upwards; default: 3, and 1 for MobileNet.
+        minutes: time limit for training; 0 compares cached models only.
+        log: called with progress, line by line.
 
     Returns:
-        `machine`, `versions`, `images` (split → how many), and `models`, the best mean
-        validation accuracy first. Each of these has its `seeds`, what is `not_trained` and why,
-        figures on `val` and `test` and `seconds` of training (each with `mean`, sample standard
+        `machine`, `versions`, `arithmetic`, `images` (split → count) and `models`, by falling mean
+        validation accuracy. Each model has its `seeds`, the seeds `not_trained` and why, metrics
+        on `val` and `test` and training time in `seconds` (each with `mean`, sample standard
         deviation `std` and `values`), `parameters`, `onnx_bytes` and `images_per_second`.
 
     Raises:
-        ParameterError: a model is unknown, or can't be built.
+        ParameterError: a model name is unknown, or its network can't be built.
         DataError: there are no splits.
     """
-    recipes = _chosen(params, names)
+    recipes = _select(params, names)
     data = Dataset.read(project)
-    # a recipe that can't be built is told before anything is trained
+    # before any training, so that a recipe whose network can't be built is reported at once
     sizes = {name: networks.parameters(recipe, *data.scale) for name, recipe in recipes.items()}
-    store = Shelf(project, params.evaluate, data, say)
-    wanted = list(trainer.plan(recipes, params.train.seed, seeds))
-    results = Trainer(project, data, store, minutes, say).results(wanted)
-    speeds = measure_speeds(_recognisers(results), data.val.images)
+    cache = ModelCache(project, params.evaluate, data, log)
+    runs = trainer.plan(recipes, params.train.seed, seeds)
+    results = Trainer(cache, minutes).results(runs)
+    trained = {run.name: model for run, model in results.items() if isinstance(model, CachedModel)}
+    recognisers = {name: model.recogniser() for name, model in trained.items()}
+    speeds = measure_speeds(recognisers, data.val.images)
     rows = [
         _row(name, recipe, results) | {"parameters": sizes[name]} | speeds.get(name, {})
         for name, recipe in recipes.items()
@@ -76,7 +75,8 @@ def compare(
     return {
         "machine": machine(),
         "versions": fingerprint.versions() | {"onnxruntime": metadata.version("onnxruntime")},
-        "images": {name: len(getattr(data, name).images) for name in ("train", "val", "test")},
+        "arithmetic": ARITHMETIC,
+        "images": {name: len(getattr(data, name).images) for name in NAMES},
         "models": sorted(rows, key=_rank),
     }
 
@@ -84,101 +84,92 @@ def compare(
 def measure_speeds(
     recognisers: Mapping[str, Recogniser], images: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """`images_per_second` of each: the median of five runs, by turns.
+    """The `images_per_second` of each recogniser: the median of five runs.
 
     Args:
-        images: uint8 `(n, 28, 28)`; the first 1,024 are read, in the recogniser's batches.
+        images: uint8 `(n, 28, 28)`; the first 1,024 are used.
     """
     images = np.asarray(images[:_SPEED_IMAGES])
     actions = [partial(recogniser.predict, images) for recogniser in recognisers.values()]
     return {
-        name: {"images_per_second": round(len(images) / statistics.median(seconds), 1)}
+        name: {"images_per_second": round(len(images) / median(seconds), 1)}
         for name, seconds in zip(recognisers, times(actions, _SPEED_RUNS), strict=True)
     }
 
 
 def times(actions: Sequence[Callable[[], object]], runs: int) -> list[list[float]]:
-    """Seconds of each action, `runs` times, after one that doesn't count.
+    """The duration of each action in seconds, `runs` times, after one run as a warm-up.
 
-    They take turns, so that a moment in which the machine is busy hits all alike.
+    The actions take turns, so that a moment in which the machine is busy affects all of them.
     """
-    found: list[list[float]] = [[] for _ in actions]
-    for run in range(runs + 1):
-        for action, seconds in zip(actions, found, strict=True):
+    durations: list[list[float]] = [[] for _ in actions]
+    for _ in range(runs + 1):
+        for action, seconds in zip(actions, durations, strict=True):
             start = time.perf_counter()
             action()
-            if run:
-                seconds.append(time.perf_counter() - start)
-    return found
-
-
-def _chosen(params: Params, names: Sequence[str]) -> dict[str, Recipe]:
-    if unknown := [name for name in names if name not in params.models]:
-        raise ParameterError(
-            f"params.yaml: no model {', '.join(map(repr, unknown))}; "
-            f"known: {', '.join(params.models)}"
-        )
-    return {name: recipe for name, recipe in params.models.items() if not names or name in names}
-
-
-def _recognisers(results: Results) -> dict[str, Recogniser]:
-    """One of each model."""
-    found: dict[str, Recogniser] = {}
-    for draw, result in results.items():
-        if isinstance(result, Kept) and draw.name not in found:
-            found[draw.name] = result.recogniser()
-    return found
-
-
-def _row(name: str, recipe: Recipe, results: Results) -> dict[str, Any]:
-    own = {draw.seed: result for draw, result in results.items() if draw.name == name}
-    kept = {seed: result for seed, result in own.items() if isinstance(result, Kept)}
-    row: dict[str, Any] = {
-        "name": name,
-        "network": recipe.network,
-        "members": recipe.members,
-        "seeds": list(kept),
-        "not_trained": [
-            {"seed": seed, "why": why} for seed, why in own.items() if isinstance(why, str)
-        ],
-    }
-    cards = [result.card for result in kept.values()]
-    if not cards:
-        return row
-    for split in ("val", "test"):
-        row[split] = {key: _spread([card[split][key] for card in cards]) for key in cache.FIGURES}
-    row["seconds"] = _spread([card["seconds"] for card in cards])
-    row["onnx_bytes"] = next(iter(kept.values())).onnx_bytes
-    return row
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and sample standard deviation, which one value alone doesn't have."""
-    std = round(statistics.stdev(values), 6) if len(values) > 1 else None
-    return {"mean": round(statistics.mean(values), 6), "std": std, "values": list(values)}
-
-
-def _rank(row: Mapping[str, Any]) -> tuple[float, str]:
-    return (-row["val"]["accuracy"]["mean"] if "val" in row else 1, row["name"])
+            seconds.append(time.perf_counter() - start)
+    return [seconds[1:] for seconds in durations]
 
 
 def machine() -> dict[str, Any]:
-    """What figures of speed were measured on."""
+    """The hardware and system that speeds were measured on."""
+    linux = hasattr(os, "sched_getaffinity")
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if linux else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
 
 
 def _cpu() -> str:
-    """The processor's name as Linux tells it, else as Python does."""
+    """The processor's name from Linux, else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
+
+
+def _select(params: Params, names: Sequence[str]) -> dict[str, Recipe]:
+    if unknown := [name for name in names if name not in params.models]:
+        raise ParameterError(
+            f"params.yaml: 'models' has no {', '.join(map(repr, unknown))}; "
+            f"known: {', '.join(params.models)}"
+        )
+    return {name: recipe for name, recipe in params.models.items() if not names or name in names}
+
+
+def _row(name: str, recipe: Recipe, results: Results) -> dict[str, Any]:
+    by_seed = {run.seed: result for run, result in results.items() if run.name == name}
+    trained = {seed: model for seed, model in by_seed.items() if isinstance(model, CachedModel)}
+    row: dict[str, Any] = {
+        "name": name,
+        "network": recipe.network,
+        "members": recipe.members,
+        "seeds": list(trained),
+        "not_trained": [
+            {"seed": seed, "why": why} for seed, why in by_seed.items() if seed not in trained
+        ],
+    }
+    if not trained:
+        return row
+    cards = [model.card for model in trained.values()]
+    for split in ("val", "test"):
+        row[split] = {
+            metric: _spread([card[split][metric] for card in cards]) for metric in METRICS
+        }
+    row["seconds"] = _spread([card["seconds"] for card in cards])
+    row["onnx_bytes"] = next(iter(trained.values())).onnx_bytes
+    return row
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and sample standard deviation; the latter is None for a single value."""
+    std = round(stdev(values), 6) if len(values) > 1 else None
+    return {"mean": round(mean(values), 6), "std": std, "values": values}
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[float, str]:
+    return (-row["val"]["accuracy"]["mean"] if "val" in row else 1, row["name"])

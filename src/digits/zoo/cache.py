@@ -1,7 +1,7 @@
-"""Trained networks that are kept: each once, in a folder that is named after all it depends on.
+"""The cache of trained models: one folder per model and seed, named by its training fingerprint.
 
-A folder holds the weights, the network as ONNX and card.json: figures, and the SHA-256 of both
-files, which is checked before they are opened. What is trained and compared is zoo's affair.
+A folder holds the weights, the ONNX export and card.json, which has the model's metrics and the
+SHA-256 of both files. The files are verified before they are opened.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,16 +22,16 @@ from digits.models.backend import keras
 from digits.recogniser import Recogniser
 from digits.training import fingerprint
 
-FIGURES = ("accuracy", "precision", "recall", "f1")  # the latter three: mean of the ten digits
+METRICS = ("accuracy", "precision", "recall", "f1")  # the last three: macro averages
 _CARD = "card.json"
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A trained network in its folder.
+class CachedModel:
+    """A trained model in its folder.
 
-    `card` has `recipe`, `seed`, `parameters`, `seconds` of training, `val` and `test` (each with
-    FIGURES) and `weights` (file → SHA-256).
+    `card` has `recipe`, `seed`, `parameters`, `seconds` (training time), `val` and `test` (each
+    with METRICS) and `weights` (file name → SHA-256).
     """
 
     folder: Path
@@ -43,58 +43,52 @@ class Kept:
         return (self.folder / weights.ONNX).stat().st_size
 
     def recogniser(self) -> Recogniser:
-        """The network, ready to be asked.
+        """The model, loaded for prediction.
 
         Raises:
-            RegistryError: a file isn't the one that was kept.
+            RegistryError: a file's SHA-256 differs from the card's.
         """
         return Recogniser.from_card(self.folder, self.card)
 
 
-class Shelf:
-    """The folder of a project in which trained networks are kept."""
+class ModelCache:
+    """The trained models of a project, for one version of its data."""
 
     def __init__(
-        self, project: Project, params: Evaluate, data: Dataset, say: Callable[[str], None] = print
+        self, project: Project, params: Evaluate, data: Dataset, log: Callable[[str], None] = print
     ) -> None:
-        """A shelf for networks that learned from `data`.
-
-        Args:
-            say: called with a line on what can't be used.
-        """
-        self._project = project
+        """A cache of models trained on `data`; `log` is called with progress, line by line."""
+        self.project, self.data, self.log = project, data, log
         self._params = params
-        self._data = data
-        self._say = say
 
     def key(self, recipe: Recipe, seed: int) -> str:
-        """The name of a network's folder."""
-        return fingerprint.fingerprint(recipe, seed, self._data.digest)
+        """The name of a model's folder."""
+        return fingerprint.fingerprint(recipe, seed, self.data.digest)
 
-    def unfinished(self, recipe: Recipe, seed: int) -> Path:
-        """Where the checkpoint of a training belongs."""
-        return self._project.zoo / "unfinished" / f"{self.key(recipe, seed)}.npz"
+    def checkpoint(self, recipe: Recipe, seed: int) -> Path:
+        """The checkpoint file of an unfinished training run."""
+        return self.project.zoo / "unfinished" / f"{self.key(recipe, seed)}.npz"
 
-    def find(self, recipe: Recipe, seed: int) -> Kept | None:
-        """A network that is kept; None if it isn't, or if a file isn't what it was."""
-        folder = self._project.zoo / self.key(recipe, seed)
+    def find(self, recipe: Recipe, seed: int) -> CachedModel | None:
+        """The cached model; None if there is none or it is damaged."""
+        folder = self.project.zoo / self.key(recipe, seed)
         if not folder.exists():
             return None
         try:
-            kept = Kept(folder, files.read_json(folder / _CARD))
-            weights.verified(folder, kept.card)
+            model = CachedModel(folder, files.read_json(folder / _CARD))
+            weights.verified(folder, model.card)
         except DigitsError as exc:
-            self._say(f"{str(exc).partition(';')[0]}; not used")
+            self.log(f"{str(exc).partition(';')[0]}; not used")
             return None
-        return kept
+        return model
 
-    def put(self, recipe: Recipe, seed: int, network: "keras.Model", seconds: float) -> Kept:
-        """Keep a two-headed network and what it scores on val and test, in ONNX Runtime.
+    def add(self, recipe: Recipe, seed: int, network: "keras.Model", seconds: float) -> CachedModel:
+        """Store a two-headed network with its metrics, which are those of the ONNX export.
 
         Args:
-            seconds: of training, wall time.
+            seconds: training time, wall clock.
         """
-        folder = self._project.zoo / self.key(recipe, seed)
+        folder = self.project.zoo / self.key(recipe, seed)
         with files.replacing_folder(folder) as temporary:
             network.save_weights(temporary / weights.KERAS)
             exports.write(network, temporary / weights.ONNX)
@@ -105,24 +99,24 @@ class Shelf:
                 "seed": seed,
                 "parameters": int(network.count_params()),
                 "seconds": round(seconds, 1),
-                "val": self._score(recogniser, self._data.val),
-                "test": self._score(recogniser, self._data.test),
+                "val": self._score(recogniser, self.data.val),
+                "test": self._score(recogniser, self.data.test),
                 "weights": {name: files.sha256(temporary / name) for name in names},
             }
             files.write_json(temporary / _CARD, card)
-        return Kept(folder, card)
+        return CachedModel(folder, card)
 
-    def members(self, kept: Kept) -> "Sequence[keras.Model]":
-        """A kept network in Keras, member by member.
+    def networks(self, model: CachedModel) -> "Sequence[keras.Model]":
+        """A cached model's members as Keras networks.
 
         Raises:
-            RegistryError: a file isn't the one that was kept.
+            RegistryError: a file's SHA-256 differs from the card's.
         """
-        verified = weights.verified(kept.folder, kept.card)
-        recipe = Recipe.model_validate(kept.card["recipe"])
-        return reference.members(verified[weights.KERAS], recipe, self._data.scale)
+        verified = weights.verified(model.folder, model.card)
+        recipe = Recipe.model_validate(model.card["recipe"])
+        return reference.members(verified[weights.KERAS], recipe, self.data.scale)
 
     def _score(self, recogniser: Recogniser, split: Split) -> dict[str, float]:
         probabilities = recogniser.predict(split.images)
-        figures = metrics.score(np.asarray(split.labels), probabilities, self._params)
-        return {name: figures[name] for name in FIGURES}
+        scores = metrics.score(np.asarray(split.labels), probabilities, self._params)
+        return {name: scores[name] for name in METRICS}

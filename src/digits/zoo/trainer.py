@@ -1,190 +1,177 @@
-"""Draws of models, each from another random start, and their trainings within a budget of time."""
+"""Training models with several seeds within a time limit. Ensemble members are trained only once.
 
-import statistics
+A member is the same training run as a single model with that recipe and seed, so both share it.
+"""
+
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
 
-from digits.core import files
-from digits.core.errors import DataError, DigitsError
+from digits.core.errors import DigitsError
 from digits.core.params import Recipe
-from digits.core.project import Project
-from digits.data.dataset import Dataset
 from digits.models import networks, weights
 from digits.models.backend import keras
 from digits.training import loop
 from digits.training.checkpoints import Checkpoint, State
-from digits.zoo.cache import Kept, Shelf
+from digits.zoo.cache import CachedModel, ModelCache
 
 _SEEDS = 3
-_FEWER_SEEDS = {"mobilenet": 1}  # one training of it takes longer than several of the others
+_FEWER_SEEDS = {"mobilenet": 1}  # it takes longer to train than several of the others together
 
 
-@dataclass(frozen=True)
-class Training:
-    """One network to train: `recipe` has one member and one view."""
+class Member(NamedTuple):
+    """One network to train; its recipe has one member and one view."""
 
     recipe: Recipe
     seed: int
 
 
 @dataclass(frozen=True)
-class Draw:
-    """A model from one random start."""
+class SeededRun:
+    """A model trained with one seed."""
 
     name: str
     recipe: Recipe
     seed: int
 
-    def trainings(self) -> list[Training]:
-        """What has to be trained for it; no two draws of a model share a member."""
-        alone = self.recipe.model_copy(update={"members": 1, "views": 1})
-        members = range(1, self.recipe.members + 1)
-        return [Training(alone, loop.member_seed(self.seed, member)) for member in members]
+    def members(self) -> list[Member]:
+        """The networks to train for it; two runs of the same model share none."""
+        single = self.recipe.model_copy(update={"members": 1, "views": 1})
+        numbers = range(1, self.recipe.members + 1)
+        return [Member(single, loop.member_seed(self.seed, number)) for number in numbers]
 
 
-def plan(recipes: Mapping[str, Recipe], first: int, seeds: int | None) -> Iterator[Draw]:
-    """In the order of training: each model once before any is twice, ensembles after the rest."""
-    counts = {
-        name: seeds or _FEWER_SEEDS.get(recipe.network, _SEEDS) for name, recipe in recipes.items()
-    }
-    for ensembles in (False, True):
-        for place in range(max(counts.values())):
-            for name, recipe in recipes.items():
-                if (recipe.members > 1) == ensembles and place < counts[name]:
-                    yield Draw(name, recipe, first + place)
+Results = Mapping[SeededRun, CachedModel | str]
+"""The trained model, or the reason why there is none."""
+
+
+def plan(recipes: Mapping[str, Recipe], first_seed: int, seeds: int | None) -> list[SeededRun]:
+    """The runs in training order: seed by seed, and ensembles after all single models.
+
+    Args:
+        recipes: model name → recipe.
+        seeds: how many per model; None: the default, which is lower for slow networks.
+    """
+    runs = [
+        SeededRun(name, recipe, first_seed + i)
+        for name, recipe in recipes.items()
+        for i in range(seeds or _FEWER_SEEDS.get(recipe.network, _SEEDS))
+    ]
+    return sorted(runs, key=lambda run: (run.recipe.members > 1, run.seed))
 
 
 class Trainer:
-    """Trains what isn't kept, until the budget is used up."""
+    """Trains what is not cached, until the time is up."""
 
-    def __init__(
-        self,
-        project: Project,
-        data: Dataset,
-        store: Shelf,
-        minutes: float,
-        say: Callable[[str], None],
-    ) -> None:
-        """A trainer whose budget of minutes starts now; `say` is called with lines of progress."""
-        self._project, self._data, self._store, self._say = project, data, store, say
+    def __init__(self, cache: ModelCache, minutes: float) -> None:
+        """A trainer with a time limit that counts from now."""
+        self._cache = cache
         self._minutes = minutes
         self._start = time.monotonic()
-        self._kept: dict[Training, Kept] = {}
-        self._failed: dict[Training, str] = {}
+        self._trained: dict[Member, CachedModel] = {}
+        self._failed: dict[Member, str] = {}
 
-    def results(self, draws: Sequence[Draw]) -> dict[Draw, Kept | str]:
-        """Each draw's network, or why there is none; those not trained in time say "budget"."""
-        owners: dict[Training, str] = {}
-        for draw in draws:
-            for task in draw.trainings():
-                owners.setdefault(task, draw.name)
-        for task in owners:
-            if found := self._store.find(task.recipe, task.seed):
-                self._kept[task] = found
-        self._train_all({t: name for t, name in owners.items() if t not in self._kept})
-        return {draw: self._result(draw) for draw in draws}
+    def results(self, runs: Sequence[SeededRun]) -> Results:
+        """The model of each run, trained now or from the cache, or why it was not trained."""
+        missing: dict[Member, str] = {}
+        for run in runs:
+            for member in run.members():
+                if cached := self._cache.find(*member):
+                    self._trained[member] = cached
+                else:
+                    missing.setdefault(member, run.name)
+        self._train_all(missing)
+        return {run: self._result(run) for run in runs}
 
-    def _train_all(self, missing: Mapping[Training, str]) -> None:
-        for place, (task, name) in enumerate(missing.items()):
-            if self._used() >= self._minutes:
+    def _train_all(self, missing: Mapping[Member, str]) -> None:
+        """Train these members; each comes with the name of the model it is trained for."""
+        for i, (member, name) in enumerate(missing.items()):
+            minutes = (time.monotonic() - self._start) / 60
+            if minutes >= self._minutes:
                 return
-            self._say(
-                f"training {place + 1} of {len(missing)}: {name}, seed {task.seed}; "
-                f"{self._used():.0f} of {self._minutes:g} min used"
-                f"{self._left(list(missing)[place:])}"
+            self._cache.log(
+                f"training run {i + 1} of {len(missing)}: {name}, seed {member.seed}; "
+                f"{minutes:.0f} of {self._minutes:g} min used{self._estimate(list(missing)[i:])}"
             )
             try:
-                self._train(task)
+                self._train(member)
             except DigitsError as exc:
-                self._failed[task] = str(exc)
+                self._failed[member] = str(exc)
 
-    def _train(self, task: Training) -> None:
-        """Train one network and keep it; if the budget ends before, keep the checkpoint alone."""
-        _forget_networks()
-        checkpoint = _TimedCheckpoint(self._store.unfinished(task.recipe, task.seed))
+    def _train(self, member: Member) -> None:
+        """Train and cache one network. If time runs out, only its checkpoint remains."""
+        keras.backend.clear_session()  # layer names, which the files contain, count from 1 again
+        path = self._cache.checkpoint(*member)
+        checkpoint = _TimedCheckpoint(path)
         deadline = self._start + 60 * self._minutes
+        data = self._cache.data
         trained = loop.train(
-            self._data.train,
-            self._data.val,
-            self._data.scale,
-            task.recipe,
-            task.seed,
+            data.train,
+            data.val,
+            data.scale,
+            member.recipe,
+            member.seed,
             checkpoint=checkpoint,
-            pretrained=weights.pretrained(self._project.root, task.recipe),
+            pretrained=weights.pretrained(self._cache.project.root, member.recipe),
             on_epoch=lambda *_: time.monotonic() >= deadline,
-            log=lambda line: self._say(f"  {line}"),
+            log=lambda line: self._cache.log(f"  {line}"),
         )
         if trained.complete:
             network = networks.joined([trained.model])
-            self._kept[task] = self._store.put(task.recipe, task.seed, network, checkpoint.seconds)
-            checkpoint.remove()
+            self._trained[member] = self._cache.add(*member, network, checkpoint.seconds)
+            path.unlink(missing_ok=True)
 
-    def _result(self, draw: Draw) -> Kept | str:
-        tasks = draw.trainings()
-        if lacking := [task for task in tasks if task not in self._kept]:
-            return next((self._failed[task] for task in lacking if task in self._failed), "budget")
-        parts = [self._kept[task] for task in tasks]
-        if tasks == [Training(draw.recipe, draw.seed)]:
-            return parts[0]
-        return self._store.find(draw.recipe, draw.seed) or self._join(draw, parts)
+    def _result(self, run: SeededRun) -> CachedModel | str:
+        members = run.members()
+        if missing := [member for member in members if member not in self._trained]:
+            reasons = (self._failed[member] for member in missing if member in self._failed)
+            return next(reasons, "time limit")
+        models = [self._trained[member] for member in members]
+        if members == [Member(run.recipe, run.seed)]:
+            return models[0]
+        return self._cache.find(run.recipe, run.seed) or self._join(run, models)
 
-    def _join(self, draw: Draw, parts: Sequence[Kept]) -> Kept:
-        self._say(f"joining: {draw.name}, seed {draw.seed}")
-        _forget_networks()
-        members = [member for part in parts for member in self._store.members(part)]
-        network = networks.joined(members, draw.recipe.views)
-        seconds = sum(part.card["seconds"] for part in parts)
-        return self._store.put(draw.recipe, draw.seed, network, seconds)
+    def _join(self, run: SeededRun, models: Sequence[CachedModel]) -> CachedModel:
+        self._cache.log(f"joining members: {run.name}, seed {run.seed}")
+        keras.backend.clear_session()
+        members = [network for model in models for network in self._cache.networks(model)]
+        network = networks.joined(members, run.recipe.views)
+        seconds = sum(model.card["seconds"] for model in models)
+        return self._cache.add(run.recipe, run.seed, network, seconds)
 
-    def _used(self) -> float:
-        return (time.monotonic() - self._start) / 60
-
-    def _left(self, missing: Sequence[Training]) -> str:
-        """How long the rest takes, judged by what is kept; nothing if nothing is."""
-        known: dict[Recipe, list[float]] = {}
-        for task, kept in self._kept.items():
-            known.setdefault(task.recipe, []).append(kept.card["seconds"])
-        if not known:
+    def _estimate(self, missing: Sequence[Member]) -> str:
+        """The time that all the rest takes, judged by trained models; "" if there are none."""
+        if not self._trained:
             return ""
-        means = {recipe: statistics.mean(seconds) for recipe, seconds in known.items()}
-        typical = statistics.mean(means.values())
-        minutes = sum(means.get(task.recipe, typical) for task in missing) / 60
-        return f", all would take about {minutes:.{0 if minutes > 10 else 1}f} min more"
+        known = {member.recipe: model.card["seconds"] for member, model in self._trained.items()}
+        typical = mean(known.values())
+        minutes = sum(known.get(member.recipe, typical) for member in missing) / 60
+        return f", about {minutes:.{0 if minutes > 10 else 1}f} min more to train all"
 
 
 class _TimedCheckpoint(Checkpoint):
-    """A checkpoint that knows how long its training has taken, over all its runs."""
+    """A checkpoint that adds up the training time of a run, however often it was interrupted.
+
+    The file has it in the history, which it takes no part in.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._files = (path, path.with_suffix(".json"))
-        self._before = 0.0
+        self._earlier = 0.0
         self._start = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        return self._before + time.monotonic() - self._start
+        return self._earlier + time.monotonic() - self._start
 
     def load(self) -> State | None:
         state = super().load()
         if state:
-            try:
-                self._before = float(files.read_json(self._files[1])["seconds"])
-            except (DataError, KeyError, TypeError, ValueError):
-                return None
+            (self._earlier,) = state.history.pop("seconds", [0.0])
         return state
 
     def save(self, state: State) -> None:
-        files.write_json(self._files[1], {"seconds": self.seconds})
-        super().save(state)
-
-    def remove(self) -> None:
-        for file in self._files:
-            file.unlink(missing_ok=True)
-
-
-def _forget_networks() -> None:
-    """Free memory, and let layers be named, hence weights written, as if nothing came before."""
-    keras.backend.clear_session()
+        super().save(replace(state, history=state.history | {"seconds": [self.seconds]}))

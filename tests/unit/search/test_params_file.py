@@ -1,4 +1,4 @@
-"""Putting a recipe into params.yaml: every other line stays as it is."""
+"""Writing a recipe into params.yaml leaves every other line alone."""
 
 import difflib
 
@@ -24,7 +24,7 @@ def changes(before: str, after: str) -> list[str]:
     return [line.rstrip() for line in compared if line[0] in "+-"]
 
 
-def test_a_new_recipe_is_what_differs_at_the_end_of_models() -> None:
+def test_new_recipe_is_added_at_the_end_with_the_differing_values_only() -> None:
     text = params_file.put(TEXT, "found", OTHER, "accurate")
     assert changes(TEXT, text) == [
         "+   found:                  # found by 'digits search'; see reports/search.json",
@@ -36,7 +36,7 @@ def test_a_new_recipe_is_what_differs_at_the_end_of_models() -> None:
     assert written(text, "found") == OTHER
 
 
-def test_distortion_is_written_whole() -> None:
+def test_changed_augmentation_is_written_in_full() -> None:
     more = START.augmentation.model_copy(update={"rotation": 12.5})
     recipe = START.model_copy(update={"augmentation": more})
     text = params_file.put(TEXT, "found", recipe, "accurate")
@@ -44,21 +44,21 @@ def test_distortion_is_written_whole() -> None:
     assert len(changes(TEXT, text)) == 3 + len(more.model_dump())
 
 
-def test_an_old_recipe_is_replaced_in_its_place() -> None:
-    text = params_file.put(TEXT, "cnn", OTHER, "accurate")  # it has an anchor that others need
+def test_existing_recipe_changes_in_place() -> None:
+    text = params_file.put(TEXT, "cnn", OTHER, "accurate")  # others refer to its anchor
     names = list(yaml.safe_load(TEXT)["models"])
     assert list(yaml.safe_load(text)["models"]) == names
     assert written(text, "cnn") == OTHER
-    assert written(text, "tiny") == written(TEXT, "tiny")  # it shares augmentation with cnn
+    assert written(text, "tiny") == written(TEXT, "tiny")  # they share an augmentation
     assert "cnn: &plain" in text
 
 
-def test_putting_it_twice_changes_nothing_more() -> None:
+def test_writing_a_recipe_twice_is_the_same_as_once() -> None:
     once = params_file.put(TEXT, "found", OTHER, "accurate")
     assert params_file.put(once, "found", OTHER, "accurate") == once
 
 
-def test_without_an_anchor_the_whole_recipe_is_written() -> None:
+def test_whole_recipe_is_written_if_the_base_has_no_anchor() -> None:
     plain = yaml.safe_dump({"models": {"accurate": START.model_dump(mode="json")}, "z": [1]})
     text = params_file.put(plain, "tuned", OTHER, "accurate")
     assert written(text) == OTHER
@@ -66,7 +66,7 @@ def test_without_an_anchor_the_whole_recipe_is_written() -> None:
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n# the end\n"])
-def test_models_may_end_the_file(end: str) -> None:
+def test_models_may_be_the_last_section(end: str) -> None:
     entry = yaml.safe_dump({"accurate": START.model_dump(mode="json")}, sort_keys=False)
     plain = "models:\n" + "".join(f"   {line}\n" for line in entry.splitlines())
     text = params_file.put(plain.rstrip("\n") + end, "tuned", OTHER, "accurate")
@@ -74,12 +74,12 @@ def test_models_may_end_the_file(end: str) -> None:
     assert end.strip() in text
 
 
-def test_lines_keep_their_endings() -> None:
+def test_line_endings_are_kept() -> None:
     text = params_file.put(TEXT.replace("\n", "\r\n"), "found", OTHER, "accurate")
     assert text.replace("\r\n", "\n").count("\n") == text.count("\r\n") == text.count("\r")
 
 
-def test_a_file_in_flow_style_is_written_too() -> None:
+def test_recipe_is_added_to_a_file_in_flow_style() -> None:
     flow = f"models: {{accurate: {START.model_dump_json()}}}\n"
     text = params_file.put(flow, "tuned", OTHER, "accurate")
     assert written(text) == OTHER

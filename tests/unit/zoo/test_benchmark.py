@@ -1,4 +1,4 @@
-"""Models side by side: trained within a budget, kept, verified, compared, told."""
+"""`digits zoo`: training within a time limit, the model cache, the comparison and its report."""
 
 import io
 import json
@@ -17,6 +17,7 @@ from digits.core import files, params
 from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.data.dataset import Dataset
+from digits.models import backend
 from digits.recogniser import Recogniser
 from digits.training import fingerprint
 from digits.zoo import benchmark, cache, trainer
@@ -28,7 +29,7 @@ SIZES = {"train": 300, "val": 120, "test": 80}
 def untrained(
     tmp_path_factory: pytest.TempPathFactory, real_digits: tuple[np.ndarray, np.ndarray]
 ) -> Project:
-    """A project with splits, two quick models and nothing trained."""
+    """A project with splits and two small models, nothing trained yet."""
     project = Project(tmp_path_factory.mktemp("zoo") / "project")
     write_splits(project.splits, real_digits, SIZES)
     (project.root / "dvc.yaml").touch()
@@ -54,7 +55,7 @@ def _compared(untrained: Project, tmp_path_factory: pytest.TempPathFactory) -> P
 def compared(
     _compared: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Project]:
-    """A copy of the project after `digits zoo --seeds 2`; the working directory is in it."""
+    """A copy of the project after `digits zoo --seeds 2`, as working directory."""
     shutil.copytree(_compared.root, tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     return Project(tmp_path / "project")
@@ -62,7 +63,7 @@ def compared(
 
 @pytest.fixture
 def fresh(untrained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A copy of the project with nothing trained; the working directory is in it."""
+    """A copy of the untrained project, as working directory."""
     shutil.copytree(untrained.root, tmp_path / "fresh")
     monkeypatch.chdir(tmp_path / "fresh")
     return Project(tmp_path / "fresh")
@@ -77,9 +78,7 @@ def cards(project: Project) -> list[dict[str, Any]]:
     return [files.read_json(path) for path in sorted(project.zoo.glob("*/card.json"))]
 
 
-def test_every_model_with_its_figures_the_best_validation_accuracy_first(
-    compared: Project,
-) -> None:
+def test_models_are_sorted_by_validation_accuracy_and_have_all_figures(compared: Project) -> None:
     found = models(compared)
     assert set(found) == {"plain", "pair"}
     means = [model["val"]["accuracy"]["mean"] for model in found.values()]
@@ -95,7 +94,9 @@ def test_every_model_with_its_figures_the_best_validation_accuracy_first(
     assert found["pair"]["parameters"] == 2 * found["plain"]["parameters"]
 
 
-def test_draws_of_an_ensemble_share_no_member_but_trainings_are_shared(compared: Project) -> None:
+def test_ensembles_share_members_with_single_models_but_not_with_each_other(
+    compared: Project,
+) -> None:
     seconds = {
         (card["seed"], card["recipe"]["members"]): card["seconds"] for card in cards(compared)
     }
@@ -103,7 +104,7 @@ def test_draws_of_an_ensemble_share_no_member_but_trainings_are_shared(compared:
     assert seconds[1, 2] == pytest.approx(seconds[1, 1] + seconds[1001, 1])
 
 
-def test_an_ensemble_gives_the_mean_of_its_members(compared: Project) -> None:
+def test_ensemble_predicts_the_mean_of_its_members(compared: Project) -> None:
     images = np.load(compared.splits / "test-images.npy")
     found = {}
     for path in compared.zoo.glob("*/card.json"):
@@ -114,10 +115,11 @@ def test_an_ensemble_gives_the_mean_of_its_members(compared: Project) -> None:
     np.testing.assert_allclose(found[1, 2], mean, atol=1e-5)
 
 
-def test_the_page_names_the_machine_and_what_it_is_sorted_by(compared: Project) -> None:
+def test_page_names_the_machine_the_arithmetic_and_the_sort_order(compared: Project) -> None:
     page = compared.zoo_page.read_text(encoding="utf-8")
-    assert "Sorted by mean accuracy on validation data" in page
+    assert "Sorted by mean accuracy on the validation set" in page
     assert f"{files.read_json(compared.zoo_report)['machine']['cores']} cores" in page
+    assert f"({backend.ARITHMETIC} arithmetic), ONNX Runtime" in page
     rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")]
     assert rows == ["model", *models(compared)]
     for name in ("accuracy", "speed"):
@@ -126,22 +128,20 @@ def test_the_page_names_the_machine_and_what_it_is_sorted_by(compared: Project) 
         assert picture.width == 1200
 
 
-def test_what_is_kept_is_not_trained_again(
+def test_cached_models_are_not_trained_again(
     compared: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = models(compared)
     assert exit_code("zoo", "--seeds", "2", "--json") == 0
     said = capsys.readouterr()
-    assert "training" not in said.err
+    assert "training run" not in said.err
     assert json.loads(said.out) == files.read_json(compared.zoo_report)
     for name, model in models(compared).items():
         assert model["val"] == before[name]["val"]
         assert model["seconds"] == before[name]["seconds"]
 
 
-def test_a_file_that_was_altered_is_not_opened(
-    compared: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_model_is_not_used(compared: Project, capsys: pytest.CaptureFixture[str]) -> None:
     (folder,) = [
         path.parent
         for path in compared.zoo.glob("*/card.json")
@@ -151,19 +151,19 @@ def test_a_file_that_was_altered_is_not_opened(
     assert exit_code("zoo", "pair", "--seeds", "2", "--minutes", "0") == 0
     said = capsys.readouterr()
     assert "digits.onnx: SHA-256 is" in said.err
-    assert "pair, seed 2: not trained: budget" in said.out
+    assert "pair, seed 2: not trained: time limit" in said.out
     assert models(compared)["pair"]["seeds"] == [1]
     assert "1 of 2" in compared.zoo_page.read_text(encoding="utf-8")
 
 
-def test_a_budget_ends_a_run_after_its_epoch_and_the_next_run_resumes_it(
+def test_time_limit_stops_after_the_epoch_and_the_next_command_resumes(
     compared: Project, fresh: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("zoo", "plain", "--seeds", "1", "--minutes", "0.001") == 0
     said = capsys.readouterr()
     assert "epoch 1/2" in said.err
-    assert "plain, seed 1: not trained: budget" in said.out
-    assert "not trained: budget" in fresh.zoo_page.read_text(encoding="utf-8")
+    assert "plain, seed 1: not trained: time limit" in said.out
+    assert "plain, seed 1: not trained: time limit" in fresh.zoo_page.read_text(encoding="utf-8")
     assert "val" not in models(fresh)["plain"]
     assert not fresh.zoo_plots.exists()
     assert exit_code("zoo", "plain", "--seeds", "1") == 0
@@ -174,7 +174,7 @@ def test_a_budget_ends_a_run_after_its_epoch_and_the_next_run_resumes_it(
     assert not list((fresh.zoo / "unfinished").iterdir())
 
 
-def test_a_training_that_fails_is_told_and_the_others_go_on(
+def test_failed_training_run_is_reported_and_the_others_continue(
     compared: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -186,33 +186,33 @@ def test_a_training_that_fails_is_told_and_the_others_go_on(
     assert models(compared)["plain"]["seeds"] == [1, 2]
 
 
-def test_an_unknown_model_is_told_in_one_line(
+def test_unknown_model_and_missing_splits_are_one_line_errors(
     fresh: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("zoo", "plain", "resnet9000") == 2
     said = capsys.readouterr().err
-    assert said == ("digits: params.yaml: no model 'resnet9000'; known: plain, pair\n")
+    assert said == "digits: params.yaml: 'models' has no 'resnet9000'; known: plain, pair\n"
     shutil.rmtree(fresh.build)
     assert exit_code("zoo", "plain") == 2
     assert "run 'dvc repro'" in capsys.readouterr().err
 
 
-def test_each_model_is_drawn_once_before_any_is_twice_and_ensembles_come_last() -> None:
+def test_plan_goes_seed_by_seed_with_ensembles_last() -> None:
     recipes = params.load(REPOSITORY / "params.yaml").models
     names = ("ensemble", "dense", "transfer")
-    plan = list(trainer.plan({name: recipes[name] for name in names}, 5, None))
-    assert [(draw.name, draw.seed) for draw in plan] == [
+    plan = trainer.plan({name: recipes[name] for name in names}, 5, None)
+    assert [(run.name, run.seed) for run in plan] == [
         ("dense", 5),
         ("transfer", 5),
         ("dense", 6),
         ("dense", 7),
         *(("ensemble", seed) for seed in (5, 6, 7)),
     ]
-    seeds = [task.seed for draw in plan[-3:] for task in draw.trainings()]
+    seeds = [member.seed for run in plan[-3:] for member in run.members()]
     assert len(set(seeds)) == len(seeds) == 3 * recipes["ensemble"].members
 
 
-def test_speeds_are_measured_in_turns() -> None:
+def test_recognisers_take_turns_when_speed_is_measured() -> None:
     calls = []
 
     class Fake(Recogniser):
@@ -237,21 +237,23 @@ def test_speeds_are_measured_in_turns() -> None:
         ("def f(x):\n    return x + 2\n", False),
     ],
 )
-def test_only_what_code_does_decides_whether_a_training_is_still_valid(
+def test_comments_and_docstrings_do_not_change_the_code_in_a_fingerprint(
     source: str, same: bool
 ) -> None:
     before = '"""Words."""\n\n\ndef f(x):\n    """More."""\n    return x + 1\n'
     assert (fingerprint.essence(source) == fingerprint.essence(before)) is same
 
 
-def test_a_training_depends_on_data_recipe_seed_and_code(
+def test_cache_key_depends_on_data_recipe_seed_and_code(
     untrained: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = params.load(untrained.params)
     data = Dataset.read(untrained)
 
     def key(data: Dataset = data, model: str = "plain", seed: int = 1) -> str:
-        return cache.Shelf(untrained, settings.evaluate, data).key(settings.models[model], seed)
+        return cache.ModelCache(untrained, settings.evaluate, data).key(
+            settings.models[model], seed
+        )
 
     other = Dataset(data.train, data.val, data.test, data.scale, "0" * 64)
     keys: Sequence[str] = [key(), key(other), key(model="pair"), key(seed=2)]
