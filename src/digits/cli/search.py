@@ -18,6 +18,8 @@ from digits.core.errors import DataError, ParameterError
 from digits.core.params import Recipe, Search
 from digits.core.project import Project
 from digits.models import settings
+from digits.search import params_file, space
+from digits.search.space import RESULT, START
 
 if TYPE_CHECKING:
     from digits.search.objective import Objective
@@ -56,30 +58,31 @@ def command(trials: int | None, minutes: float | None, dry_run: bool, as_json: b
     """
     project = Project.find()
     parameters = params.load(project.params)
+    if START not in parameters.models:
+        raise ParameterError(f"params.yaml: 'models.{START}' is missing; a search starts from it")
     changes = {"trials": trials, "minutes": minutes}
     budget = parameters.search.model_copy(
         update={name: value for name, value in changes.items() if value is not None}
     )
     _terminal.silence_libraries()
     settings.choose("fast")
-    from digits.search.study import START
-
-    if START not in parameters.models:
-        raise ParameterError(f"params.yaml: 'models.{START}' is missing; a search starts from it")
     log = partial(click.echo, err=as_json)
     with locking.exclusive(project.search / "lock", "digits search"):
-        study, objective, images = _open(project, budget, parameters.models[START])
+        study, objective = _open(project, budget, parameters.models[START])
         with _exit_on_interrupt():
             _run(study, objective, log)
-        if not study.best:
-            raise DataError(_failure(study))
-        report = study.report(images)
-        files.write_json(project.search_report, report)
+        finished, best = study.trials, study.best
+        if not finished:
+            limit = f"{budget.minutes:g} minutes"
+            raise DataError(f"no trial finished within {limit}; raise 'search.minutes'")
+        if not best:
+            raise DataError(f"none of {len(finished)} trials gave a loss; check 'search.space'")
+        files.write_json(project.search_report, study.report())
         if not dry_run:
-            _write_recipe(project, study, study.best)
+            _write_recipe(project, space.recipe(study.start, best.params))
     if as_json:
-        click.echo(json.dumps(report, indent=2))
-    _summarise(study, study.best, dry_run, log)
+        click.echo(json.dumps(study.report(), indent=2))
+    _summarise(finished[0], best, dry_run, log)
 
 
 @contextlib.contextmanager
@@ -102,8 +105,8 @@ def _exit_on_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _open(project: Project, budget: Search, start: Recipe) -> "tuple[Study, Objective, int]":
-    """The study, the objective of its trials, and the number of their training images."""
+def _open(project: Project, budget: Search, start: Recipe) -> "tuple[Study, Objective]":
+    """The study with its trials so far, and what a trial does."""
     from digits.data import dataset
     from digits.search import objective
     from digits.search.study import Study
@@ -111,9 +114,10 @@ def _open(project: Project, budget: Search, start: Recipe) -> "tuple[Study, Obje
     data, val = (dataset.Split.read(project.splits, name) for name in ("train", "val"))
     scale = dataset.read_scale(project.splits)
     data = objective.subset(data, budget.train_count, budget.seed)
+    budget = budget.model_copy(update={"train_count": len(data.labels)})
     name = objective.fingerprint(budget, start, data, val, scale)
     study = Study(project.search / "trials.log", name, budget, start)
-    return study, objective.training(data, val, scale, budget.seed), len(data.labels)
+    return study, objective.training(data, val, scale, budget.seed)
 
 
 def _run(study: "Study", objective: "Objective", log: Callable[[str], None]) -> None:
@@ -140,26 +144,14 @@ def _run(study: "Study", objective: "Objective", log: Callable[[str], None]) -> 
     study.search(objective, on_trial)
 
 
-def _failure(study: "Study") -> str:
-    if count := len(study.trials):
-        return f"none of {count} trials gave a loss; check 'search.space' in params.yaml"
-    return f"no trial finished within {study.params.minutes:g} minutes; raise 'search.minutes'"
-
-
-def _write_recipe(project: Project, study: "Study", best: "Trial") -> None:
-    from digits.search import params_file, space
-    from digits.search.study import RESULT, START
-
+def _write_recipe(project: Project, recipe: Recipe) -> None:
     text = project.params.read_bytes().decode()  # `read_text` would change line endings
-    changed = params_file.put(text, RESULT, space.recipe(study.start, best.params), START)
+    changed = params_file.put(text, RESULT, recipe, START)
     if changed != text:
         files.write_text(project.params, changed)
 
 
-def _summarise(study: "Study", best: "Trial", dry_run: bool, log: Callable[[str], None]) -> None:
-    from digits.search.study import RESULT, START
-
-    first = study.trials[0]
+def _summarise(first: "Trial", best: "Trial", dry_run: bool, log: Callable[[str], None]) -> None:
     log(
         f"best: trial {best.number}, val loss {_loss(best)}; "
         f"models.{START} (trial 1): {_loss(first)}"

@@ -53,14 +53,11 @@ def _update(entry: CommentedMap, values: dict[str, Any]) -> None:
             if key not in entry or shared or entry[key].anchor.value:
                 entry[key] = CommentedMap()
             _update(entry[key], value)
+        elif isinstance(value, list):
+            entry[key] = CommentedSeq(value)
+            entry[key].fa.set_flow_style()  # [in, brackets]
         else:
-            entry[key] = _in_brackets(value) if isinstance(value, list) else value
-
-
-def _in_brackets(values: list[Any]) -> CommentedSeq:
-    sequence = CommentedSeq(values)
-    sequence.fa.set_flow_style()
-    return sequence
+            entry[key] = value
 
 
 def _null(representer: Any, _: None) -> Any:

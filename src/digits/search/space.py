@@ -9,16 +9,15 @@ from digits.core.params import Augmentation, Recipe, Space
 if TYPE_CHECKING:
     import optuna
 
+START = "accurate"  # the model that a search starts from
+RESULT = "tuned"  # the model that it writes
 _CHOICES = {"widths", "batch_size"}  # all others are ranges
 _LOGARITHMIC = {"learning_rate", "weight_decay"}
 _DIGITS = 3  # significant digits of a sampled number
 
 
-def check(space: Space, start: Recipe, name: str) -> None:
-    """Check that a search can start from a recipe.
-
-    Args:
-        name: the recipe's name in `models`.
+def check(space: Space, start: Recipe) -> None:
+    """Check that a search can start from this recipe, `models.<START>`.
 
     Raises:
         ParameterError: a value is outside the space, or the recipe has pretrained weights.
@@ -30,11 +29,11 @@ def check(space: Space, start: Recipe, name: str) -> None:
         if value not in bounds if key in _CHOICES else not bounds[0] <= value <= bounds[1]:
             problems.append(
                 f"'search.space.{key}' is {space.model_dump(mode='json')[key]}; expected it to "
-                f"include {list(value) if key == 'widths' else value}, as in 'models.{name}'"
+                f"include {list(value) if key == 'widths' else value}, as in 'models.{START}'"
             )
     if start.pretrained:
         problems.append(
-            f"'models.{name}.pretrained' is set; expected null, as trials train from scratch"
+            f"'models.{START}.pretrained' is set; expected null, as trials train from scratch"
         )
     if problems:
         raise ParameterError(f"params.yaml: {'; '.join(problems)}")

@@ -1,7 +1,6 @@
-"""A search for a better recipe: its trials so far, which comes next, and when it ends.
+"""A search for a better recipe: Optuna proposes trials, prunes them and stores them in a file.
 
-Optuna proposes the trials and stores them in a file. `space` has what is searched, `objective` what
-a trial does; none of them reads the test set.
+The search space is in `space`, the training in `objective`. None of them reads the test set.
 """
 
 import math
@@ -24,9 +23,7 @@ from digits.models.backend import ARITHMETIC
 from digits.search import space
 from digits.search.objective import Objective
 
-START = "accurate"  # the entry of `models` that a search starts from
-RESULT = "tuned"  # the entry that it writes
-_FIRST_PRUNED = 2  # epoch; in the first, the learning rate still rises
+_FIRST_PRUNED = 2  # epoch in which a trial may be pruned; before, the learning rate still rises
 
 
 @dataclass(frozen=True)
@@ -47,11 +44,11 @@ class Trial:
 
 
 class Study:
-    """The trials of one search, in a file that is intact even after the process was killed.
+    """The trials of one search, in a file that survives a killed process.
 
     The sampler is TPE (Bergstra et al. 2011). It is created anew for each trial, with a seed of
     the trial's number, so that proposals depend on the finished trials only: an interrupted search
-    tries the same recipes as one that was not.
+    tries the same recipes as an uninterrupted one.
 
     The pruner is the median rule (Golovin et al. 2017): a trial stops if its best loss so far is
     worse than the median of the other trials at that epoch. Hyperband would divide some tens of
@@ -68,7 +65,7 @@ class Study:
         Raises:
             ParameterError: the start is outside the search space.
         """
-        space.check(params.space, start, START)
+        space.check(params.space, start)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.params = params
         self.start = start
@@ -128,7 +125,8 @@ class Study:
             seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]),
         )
         trial = self._study.ask(space.distributions(self.params.space))
-        reported = set(self._frozen()[trial.number].intermediate_values)  # before an interruption
+        # a resumed trial has losses from before the interruption, and gets the same ones again
+        reported = set(self._frozen()[trial.number].intermediate_values)
         state = TrialState.COMPLETE
 
         def on_epoch(epoch: int, val_loss: float) -> bool:
@@ -155,15 +153,11 @@ class Study:
         self._study.tell(trial, lowest if state == TrialState.COMPLETE else None, state)
         return self.trials[-1]
 
-    def report(self, images: int) -> dict[str, Any]:
-        """The content of reports/search.json: budget, search space, all trials, the best one.
-
-        Args:
-            images: number of training images of each trial.
-        """
-        budget = self.params.model_dump(mode="json") | {"train_count": images}
+    def report(self) -> dict[str, Any]:
+        """The content of reports/search.json: budget, search space, all trials, the best one."""
+        budget = self.params.model_dump(mode="json")
         return {
-            "start": START,
+            "start": space.START,
             "space": budget.pop("space"),
             "budget": budget,
             "arithmetic": ARITHMETIC,
@@ -178,11 +172,11 @@ class Study:
         states: dict[str, Any] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
         lowest = _lowest(frozen)
         return Trial(
-            frozen.number + 1,
-            states[frozen.state.name],
-            space.values(frozen.params, self.start),
-            None if lowest is None else round(lowest, 6),
-            len(frozen.intermediate_values),
+            number=frozen.number + 1,
+            state=states[frozen.state.name],
+            params=space.values(frozen.params, self.start),
+            val_loss=None if lowest is None else round(lowest, 6),
+            epochs=len(frozen.intermediate_values),
         )
 
 

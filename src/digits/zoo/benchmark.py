@@ -1,7 +1,7 @@
-"""The model comparison: every model trained with several seeds, then scored, timed and ranked.
+"""The model comparison: every model is trained with several seeds, scored, timed and ranked.
 
-Models are ranked by validation accuracy, and a model may only be chosen by that. The test metrics
-say what to expect of the chosen one.
+Models are ranked by validation accuracy, the only figure to choose one by. Test metrics say what to
+expect of the chosen model.
 """
 
 import os
@@ -20,7 +20,7 @@ from digits.core.errors import ParameterError
 from digits.core.params import Params, Recipe
 from digits.core.project import Project
 from digits.data.dataset import NAMES, Dataset
-from digits.models import networks
+from digits.models import networks, weights
 from digits.models.backend import ARITHMETIC
 from digits.recogniser import Recogniser
 from digits.training import fingerprint
@@ -58,7 +58,12 @@ def compare(
         ParameterError: a model name is unknown, or its network can't be built.
         DataError: there are no splits.
     """
-    recipes = _select(params, names)
+    if unknown := [name for name in names if name not in params.models]:
+        raise ParameterError(
+            f"params.yaml: 'models' has no {', '.join(map(repr, unknown))}; "
+            f"known: {', '.join(params.models)}"
+        )
+    recipes = {name: params.models[name] for name in params.models if not names or name in names}
     data = Dataset.read(project)
     # before any training, so that a recipe whose network can't be built is reported at once
     sizes = {name: networks.parameters(recipe, *data.scale) for name, recipe in recipes.items()}
@@ -68,16 +73,17 @@ def compare(
     trained = {run.name: model for run, model in results.items() if isinstance(model, CachedModel)}
     recognisers = {name: model.recogniser() for name, model in trained.items()}
     speeds = measure_speeds(recognisers, data.val.images)
-    rows = [
+    models = [
         _row(name, recipe, results) | {"parameters": sizes[name]} | speeds.get(name, {})
         for name, recipe in recipes.items()
     ]
+    models.sort(key=lambda m: (-m["val"]["accuracy"]["mean"] if "val" in m else 0, m["name"]))
     return {
         "machine": machine(),
         "versions": fingerprint.versions() | {"onnxruntime": metadata.version("onnxruntime")},
         "arithmetic": ARITHMETIC,
         "images": {name: len(getattr(data, name).images) for name in NAMES},
-        "models": sorted(rows, key=_rank),
+        "models": models,
     }
 
 
@@ -132,15 +138,6 @@ def _cpu() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _select(params: Params, names: Sequence[str]) -> dict[str, Recipe]:
-    if unknown := [name for name in names if name not in params.models]:
-        raise ParameterError(
-            f"params.yaml: 'models' has no {', '.join(map(repr, unknown))}; "
-            f"known: {', '.join(params.models)}"
-        )
-    return {name: recipe for name, recipe in params.models.items() if not names or name in names}
-
-
 def _row(name: str, recipe: Recipe, results: Results) -> dict[str, Any]:
     by_seed = {run.seed: result for run, result in results.items() if run.name == name}
     trained = {seed: model for seed, model in by_seed.items() if isinstance(model, CachedModel)}
@@ -161,7 +158,7 @@ def _row(name: str, recipe: Recipe, results: Results) -> dict[str, Any]:
             metric: _spread([card[split][metric] for card in cards]) for metric in METRICS
         }
     row["seconds"] = _spread([card["seconds"] for card in cards])
-    row["onnx_bytes"] = next(iter(trained.values())).onnx_bytes
+    row["onnx_bytes"] = (next(iter(trained.values())).folder / weights.ONNX).stat().st_size
     return row
 
 
@@ -169,7 +166,3 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
     """Mean and sample standard deviation; the latter is None for a single value."""
     std = round(stdev(values), 6) if len(values) > 1 else None
     return {"mean": round(mean(values), 6), "std": std, "values": values}
-
-
-def _rank(row: Mapping[str, Any]) -> tuple[float, str]:
-    return (-row["val"]["accuracy"]["mean"] if "val" in row else 1, row["name"])

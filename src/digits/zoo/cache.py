@@ -37,11 +37,6 @@ class CachedModel:
     folder: Path
     card: dict[str, Any]
 
-    @property
-    def onnx_bytes(self) -> int:
-        """Size of the ONNX file."""
-        return (self.folder / weights.ONNX).stat().st_size
-
     def recogniser(self) -> Recogniser:
         """The model, loaded for prediction.
 
@@ -64,10 +59,6 @@ class ModelCache:
     def key(self, recipe: Recipe, seed: int) -> str:
         """The name of a model's folder."""
         return fingerprint.fingerprint(recipe, seed, self.data.digest)
-
-    def checkpoint(self, recipe: Recipe, seed: int) -> Path:
-        """The checkpoint file of an unfinished training run."""
-        return self.project.zoo / "unfinished" / f"{self.key(recipe, seed)}.npz"
 
     def find(self, recipe: Recipe, seed: int) -> CachedModel | None:
         """The cached model; None if there is none or it is damaged."""

@@ -65,16 +65,16 @@ def plots(document: Mapping[str, Any]) -> dict[str, bytes]:
     if not models:
         return {}
     count = document["images"]["val"]
-    accuracies = {model["name"]: model["val"]["accuracy"]["values"] for model in models}
-    seconds = [model["seconds"]["mean"] for model in models]
-    speeds = [model["images_per_second"] for model in models]
-    times, throughputs = (
-        [tradeoffs.Point(name, x, accuracies[name]) for name, x in zip(accuracies, xs, strict=True)]
-        for xs in (seconds, speeds)
-    )
+
+    def points(costs: list[float]) -> list[tradeoffs.Point]:
+        return [
+            tradeoffs.Point(model["name"], cost, model["val"]["accuracy"]["values"])
+            for model, cost in zip(models, costs, strict=True)
+        ]
+
     return {
-        "accuracy": tradeoffs.training_time(times, count),
-        "speed": tradeoffs.throughput(throughputs, count),
+        "accuracy": tradeoffs.training_time(points([m["seconds"]["mean"] for m in models]), count),
+        "speed": tradeoffs.throughput(points([m["images_per_second"] for m in models]), count),
     }
 
 

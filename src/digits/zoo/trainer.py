@@ -1,6 +1,7 @@
-"""Training models with several seeds within a time limit. Ensemble members are trained only once.
+"""Training models with several seeds, within a time limit.
 
-A member is the same training run as a single model with that recipe and seed, so both share it.
+A member of an ensemble and a single model with the same recipe and seed are the same network: it
+is trained once.
 """
 
 import time
@@ -77,12 +78,13 @@ class Trainer:
     def results(self, runs: Sequence[SeededRun]) -> Results:
         """The model of each run, trained now or from the cache, or why it was not trained."""
         missing: dict[Member, str] = {}
-        for run in runs:
-            for member in run.members():
-                if cached := self._cache.find(*member):
-                    self._trained[member] = cached
-                else:
-                    missing.setdefault(member, run.name)
+        for member, name in ((member, run.name) for run in runs for member in run.members()):
+            if member in missing or member in self._trained:
+                continue
+            if cached := self._cache.find(*member):
+                self._trained[member] = cached
+            else:
+                missing[member] = name
         self._train_all(missing)
         return {run: self._result(run) for run in runs}
 
@@ -104,10 +106,10 @@ class Trainer:
     def _train(self, member: Member) -> None:
         """Train and cache one network. If time runs out, only its checkpoint remains."""
         keras.backend.clear_session()  # layer names, which the files contain, count from 1 again
-        path = self._cache.checkpoint(*member)
+        data, root = self._cache.data, self._cache.project.root
+        path = self._cache.project.zoo / "unfinished" / f"{self._cache.key(*member)}.npz"
         checkpoint = _TimedCheckpoint(path)
         deadline = self._start + 60 * self._minutes
-        data = self._cache.data
         trained = loop.train(
             data.train,
             data.val,
@@ -115,7 +117,7 @@ class Trainer:
             member.recipe,
             member.seed,
             checkpoint=checkpoint,
-            pretrained=weights.pretrained(self._cache.project.root, member.recipe),
+            pretrained=weights.pretrained(root, member.recipe),
             on_epoch=lambda *_: time.monotonic() >= deadline,
             log=lambda line: self._cache.log(f"  {line}"),
         )
@@ -153,9 +155,9 @@ class Trainer:
 
 
 class _TimedCheckpoint(Checkpoint):
-    """A checkpoint that adds up the training time of a run, however often it was interrupted.
+    """A checkpoint that adds up the training time of an interrupted and resumed run.
 
-    The file has it in the history, which it takes no part in.
+    The sum is saved as part of the history, and taken out of it when the state is loaded.
     """
 
     def __init__(self, path: Path) -> None:

@@ -22,7 +22,8 @@ from digits.core.params import Augmentation, Recipe, Search
 from digits.core.project import Project
 from digits.search import objective, space
 from digits.search.objective import Objective
-from digits.search.study import START, Study, Trial
+from digits.search.space import START
+from digits.search.study import Study, Trial
 from digits.training.loop import OnEpoch
 
 SETTINGS = """\
