@@ -86,7 +86,7 @@ def searched(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Projec
     """A project after an uninterrupted search with real training."""
     root = tmp_path_factory.mktemp("searched") / "project"
     shutil.copytree(template, root)
-    assert begin(Project(root)).wait(timeout=120) == 0
+    run_to_end(Project(root))
     return Project(root)
 
 
@@ -117,6 +117,12 @@ def begin(project: Project) -> "subprocess.Popen[str]":
         text=True,
         env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"},
     )
+
+
+def run_to_end(project: Project) -> None:
+    process = begin(project)
+    stderr = process.communicate(timeout=200)[1]
+    assert process.returncode == 0, stderr
 
 
 def epochs(project: Project) -> int:
@@ -181,7 +187,7 @@ def test_killed_and_interrupted_search_has_the_same_result(
     assert stderr.strip() == "digits: interrupted"
     assert not project.search_report.exists()
 
-    assert begin(project).wait(timeout=120) == 0
+    run_to_end(project)
     assert project.search_report.read_bytes() == searched.search_report.read_bytes()
     assert project.params.read_bytes() == searched.params.read_bytes()
 
