@@ -1,4 +1,4 @@
-"""A small project, real in every part: git, DVC, scikit-learn's digits, seconds of training."""
+"""Fixtures and helpers: a small but complete project with git, DVC and 1,797 real digits."""
 
 import functools
 import operator
@@ -24,7 +24,7 @@ from digits.data import dataset, handwriting, mnist
 from digits.data.dataset import Split
 from digits.images import glyphs
 
-# a busy machine is no reason to fail
+# a slow machine must not fail a test
 hypothesis.settings.register_profile("digits", deadline=None)
 hypothesis.settings.load_profile("digits")
 
@@ -34,13 +34,20 @@ NO_AUGMENTATION = Augmentation.model_validate(dict.fromkeys(Augmentation.model_f
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quiet() -> None:
-    """No tool phones home, and `python` in dvc.yaml is the one that runs the tests."""
+def _environment() -> None:
+    """Disable telemetry, and make `python` in dvc.yaml the interpreter that runs the tests."""
     os.environ.update(processes.QUIET_TOOLS_ENV)
     os.environ["PATH"] = os.pathsep.join([str(BINARIES), os.environ["PATH"]])
     os.environ.pop("PREFECT_API_URL", None)
-    # TensorFlow's log handler would hold pytest's own stream, and DVC's logging would close it
+    # else TensorFlow's handler writes to pytest's stream, which DVC's logging closes
     absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder that all workers of a test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +68,7 @@ def _template(
         REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
     )
     for name in ("dvc.yaml", "prefect.yaml", ".gitignore"):
-        if (REPOSITORY / name).exists():
-            shutil.copy(REPOSITORY / name, root / name)
+        shutil.copy(REPOSITORY / name, root / name)
     images, labels = real_digits
     test = 397
     write_mnist(root / "data" / "mnist", images, labels, test)
@@ -81,7 +87,7 @@ def _template(
 
 @pytest.fixture
 def small_project(_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A copy of the small project, nothing run yet; the working directory is in it."""
+    """A fresh copy of the small project before its first run, as the working directory."""
     root = tmp_path / "project"
     shutil.copytree(_template, root, symlinks=True)
     monkeypatch.chdir(root)
@@ -89,15 +95,18 @@ def small_project(_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture(scope="session")
-def _built_template(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    own = tmp_path_factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # by all workers
-    built = shared / "built"
-    with locking.exclusive(shared / "built.lock", "another worker", wait=True):
+def built_template(
+    _template: Path, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder that `built_project` copies, made by the first worker that needs it. Read only."""
+    built = shared_folder / "built"
+    with locking.exclusive(shared_folder / "built.lock", "another worker", wait=True):
         if not built.exists():
             root = tmp_path_factory.mktemp("unbuilt") / "project"
             shutil.copytree(_template, root, symlinks=True)
-            run("dvc", "repro", "-q", cwd=root)
+            finished = run("digits", "run", cwd=root)
+            (shared_folder / "first-run.txt").write_text(finished.stdout)
+            (root / "build" / "prefect").rename(shared_folder / "prefect")
             run("git", "add", "-A", cwd=root)
             run("git", "commit", "-q", "-m", "Results", cwd=root)
             root.rename(built)
@@ -105,14 +114,24 @@ def _built_template(_template: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def built_project(
-    _built_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Project:
-    """A copy of the small project after `dvc repro`, committed; the working directory is in it."""
+def built_project(built_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A fresh copy of the small project after `digits run`, committed, as the working directory."""
     root = tmp_path / "project"
-    shutil.copytree(_built_template, root, symlinks=True)
+    shutil.copytree(built_template, root, symlinks=True)
     monkeypatch.chdir(root)
     return Project(root)
+
+
+@pytest.fixture(scope="session")
+def first_run(built_template: Path, shared_folder: Path) -> str:
+    """What `digits run` printed when it made the project of `built_project`."""
+    return (shared_folder / "first-run.txt").read_text()
+
+
+@pytest.fixture(scope="session")
+def prefect_home(built_template: Path, shared_folder: Path) -> Path:
+    """The Prefect folder of that run; creating its database takes longer than a run."""
+    return shared_folder / "prefect"
 
 
 def exit_code(*arguments: str) -> int:
@@ -139,7 +158,7 @@ def figure_text(figure: Figure) -> str:
 def write_splits(
     folder: Path, digits: tuple[np.ndarray, np.ndarray], sizes: dict[str, int]
 ) -> None:
-    """Write splits of so many images each, one after the other, and a scale."""
+    """Cut the digits into consecutive splits (name → size), and write them with their scale."""
     start = 0
     for name, count in sizes.items():
         Split(*(array[start : start + count] for array in digits)).write(folder, name)
@@ -148,15 +167,17 @@ def write_splits(
 
 
 def run(*command: str, cwd: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    """Run a command of the environment that runs the tests."""
+    """Run a command, preferably one installed beside the interpreter that runs the tests."""
     program = BINARIES / command[0]
-    found = str(program) if program.exists() else command[0]
-    done = subprocess.run(
-        [found, *command[1:]], cwd=cwd, capture_output=True, text=True, check=False
+    first = str(program) if program.exists() else command[0]
+    finished = subprocess.run(
+        [first, *command[1:]], cwd=cwd, capture_output=True, text=True, check=False
     )
-    if check and done.returncode:
-        raise AssertionError(f"{command} exited with {done.returncode}\n{done.stdout}{done.stderr}")
-    return done
+    if check and finished.returncode:
+        raise AssertionError(
+            f"{command} exited with {finished.returncode}\n{finished.stdout}{finished.stderr}"
+        )
+    return finished
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -166,14 +187,14 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 def write_mnist(folder: Path, images: np.ndarray, labels: np.ndarray, test: int) -> None:
-    """Write four IDX files; the last `test` images become the test set."""
+    """Write MNIST's four IDX files; the last `test` images become the test set."""
     for prefix, rows in (("train", slice(None, -test)), ("t10k", slice(-test, None))):
         write_idx(folder / f"{prefix}-images-idx3-ubyte", images[rows])
         write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels[rows])
 
 
 def write_params(root: Path, train: int, test: int) -> None:
-    """The repository's params.yaml, made small."""
+    """Write the repository's params.yaml, changed for few images and short training."""
     document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     folder = root / "data" / "mnist"
     document["fetch"]["sha256"] = {p.name: files.sha256(p) for p in sorted(folder.iterdir())}
@@ -186,7 +207,7 @@ def write_params(root: Path, train: int, test: int) -> None:
 
 
 def set_param(project: Project, section: str, key: str, value: object) -> None:
-    """Change one value in a project's params.yaml; dots lead into a section."""
+    """Change one value in a project's params.yaml; dots separate nested sections."""
     document = yaml.safe_load(project.params.read_text())
     functools.reduce(operator.getitem, section.split("."), document)[key] = value
     project.params.write_text(yaml.safe_dump(document, sort_keys=False))

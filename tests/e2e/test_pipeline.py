@@ -1,213 +1,204 @@
-"""The whole workflow on a small real project: what its user sees, start to end."""
+"""The command `digits run` on a small project, as its user sees it: results, failures, kills."""
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import run, set_param
 
-from digits.core import files, params
+from digits.core import files, locking, params
+from digits.core.params import STAGES
 from digits.core.project import Project
 from digits.data import mnist
 from digits.recogniser import Recogniser
 
 pytestmark = pytest.mark.timeout(400)
 
+STEPS = ("fetch", *STAGES, "report", "verify")
+
 
 @pytest.fixture(autouse=True)
-def _own_prefect(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """One database for all flows of this module: making one takes longer than a run."""
-    home = tmp_path_factory.getbasetemp() / "prefect"
-    monkeypatch.setenv("PREFECT_HOME", str(home))
+def _prefect_home(monkeypatch: pytest.MonkeyPatch, prefect_home: Path) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
 
 
 def digits(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return run("digits", *arguments, cwd=project.root, check=False)
 
 
-def ran(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
-    """Step → result in the table that ends a run."""
-    steps = (
-        "fetch",
-        "ingest",
-        "validate",
-        "preprocess",
-        "train",
-        "evaluate",
-        "drift",
-        "report",
-        "verify",
-    )
-    rows = (line.split() for line in done.stdout.splitlines())
-    known = (row for row in rows if len(row) > 1 and row[0] in steps)
+def step_statuses(output: str) -> dict[str, str]:
+    """Step → result, read from the table that `digits run` ends with."""
+    rows = (line.split() for line in output.splitlines())
+    known = (row for row in rows if len(row) > 1 and row[0] in STEPS)
     return {row[0]: row[1] for row in known if row[1] in ("ran", "unchanged")}
 
 
-def hashes(project: Project) -> dict[str, str]:
-    """Everything that git sees of the results."""
+def result_hashes(project: Project) -> dict[str, str]:
+    """Path → SHA-256 of dvc.lock and of all reports that are in git."""
     paths = [project.root / "dvc.lock", *sorted(project.reports.rglob("*"))]
     paths = [f for f in paths if f.is_file() and f != project.index_page]
     return {project.relative(f): files.sha256(f) for f in paths}
 
 
-def test_a_first_run_a_second_and_a_changed_parameter(
-    small_project: Project, monkeypatch: pytest.MonkeyPatch
+def test_first_run_makes_all_results_and_second_run_has_nothing_to_do(
+    built_project: Project, first_run: str
 ) -> None:
-    monkeypatch.delenv("PREFECT_HOME")  # the project makes its own
-    first = digits(small_project, "run")
-    assert first.returncode == 0, first.stdout + first.stderr
-    assert set(ran(first).values()) == {"ran"}
-    metrics = files.read_json(small_project.metrics)["test"]
+    assert step_statuses(first_run) == dict.fromkeys(STEPS, "ran")
+    metrics = files.read_json(built_project.metrics)["test"]
     assert metrics["n"] == 397
     assert metrics["accuracy"] > 0.5
-    assert f"accuracy         {metrics['accuracy']:.4f}" in first.stdout
-    assert small_project.index_page.is_file()
-    assert files.read_json(small_project.validation_report)["success"] is True
-    assert set(files.read_json(small_project.drift_report)["batches"]) == {"uci-digits"}
+    assert f"accuracy         {metrics['accuracy']:.4f}" in first_run
+    assert built_project.index_page.is_file()
+    assert files.read_json(built_project.validation_report)["success"] is True
+    assert set(files.read_json(built_project.drift_report)["batches"]) == {"uci-digits"}
 
-    second = digits(small_project, "run")
+    second = digits(built_project, "run")
     assert second.returncode == 0
     assert "Nothing to do" in second.stdout
 
-    set_param(small_project, "models.accurate", "epochs", 1)
-    third = digits(small_project, "run")
-    assert third.returncode == 0, third.stdout + third.stderr
-    assert {step for step, status in ran(third).items() if status == "unchanged"} == {
-        "ingest",
-        "validate",
-        "preprocess",
-    }
 
-
-def test_a_forced_repro_gives_the_same_bytes(built_project: Project) -> None:
-    before = hashes(built_project)
+def test_forced_dvc_repro_gives_the_same_bytes(built_project: Project) -> None:
+    before = result_hashes(built_project)
     run("dvc", "repro", "-f", "-q", cwd=built_project.root)
-    assert hashes(built_project) == before
+    assert result_hashes(built_project) == before
 
 
-def test_invalid_data_stops_before_training(built_project: Project) -> None:
+def test_invalid_data_stops_the_run_before_training(built_project: Project) -> None:
     set_param(built_project, "validate", "max_class_share", 0.1)
-    done = digits(built_project, "run")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "validate failed with exit code 1" in done.stderr
-    assert "each digit has 5% to 10% of train and of test" in done.stderr
-    assert "preprocess" not in ran(done)
+    finished = digits(built_project, "run")
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert "validate failed with exit code 1" in finished.stderr
+    assert "each digit has 5% to 10% of train and of test" in finished.stderr
+    assert "preprocess" not in step_statuses(finished.stdout)
     assert files.read_json(built_project.validation_report)["success"] is False
 
 
-def test_a_flipped_byte_stops_the_run_and_fetch_cures_it(built_project: Project) -> None:
+def test_flipped_byte_stops_the_run_and_fetch_repairs_it(built_project: Project) -> None:
     path = built_project.mnist / "train-images-idx3-ubyte"
-    sound = files.sha256(path)
+    expected = files.sha256(path)
     damaged = bytearray(path.read_bytes())
     damaged[5000] ^= 1
     path.write_bytes(damaged)
 
-    done = digits(built_project, "run")
-    assert done.returncode == 2
-    for told in (path.name, sound, files.sha256(path), "digits fetch"):
-        assert told in done.stderr
+    finished = digits(built_project, "run")
+    assert finished.returncode == 2
+    for part in (path.name, expected, files.sha256(path), "digits fetch"):
+        assert part in finished.stderr
 
-    by_hand = run("dvc", "repro", cwd=built_project.root, check=False)
-    assert by_hand.returncode != 0
-    assert sound in by_hand.stdout + by_hand.stderr
+    repro = run("dvc", "repro", cwd=built_project.root, check=False)
+    assert repro.returncode != 0
+    assert expected in repro.stdout + repro.stderr
 
-    cured = digits(built_project, "fetch")
-    assert cured.returncode == 0, cured.stderr
-    assert files.sha256(path) == sound
-    after = digits(built_project, "run")
-    assert after.returncode == 0, after.stdout + after.stderr
-    assert ran(after).get("train", "unchanged") == "unchanged"
+    fetched = digits(built_project, "fetch")
+    assert fetched.returncode == 0, fetched.stderr
+    assert files.sha256(path) == expected
+    repaired = digits(built_project, "run")
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    assert "Nothing to do" in repaired.stdout
 
 
-def test_killed_while_training_leaves_nothing_and_can_go_on(built_project: Project) -> None:
-    before = hashes(built_project)
-    set_param(built_project, "models.accurate", "epochs", 1)
+def test_killed_run_ends_all_its_processes_and_the_next_run_resumes(
+    built_project: Project,
+) -> None:
+    before = result_hashes(built_project)
+    set_param(built_project, "models.accurate", "epochs", 200)
+    log = built_project.build / "log.txt"
     for victim in ("flows.pipeline", "dvc repro"):
-        command = [sys.executable, "-m", "digits", "run"]
-        with (built_project.root / "build" / "log.txt").open("w") as log:
-            top = subprocess.Popen(command, cwd=built_project.root, stdout=log, stderr=log)
-        _wait_for(built_project.root, "digits.stages.train")
-        known = _processes(built_project.root)
-        (killed, *_) = [p for p in known if victim in " ".join(p.cmdline())]
+        with log.open("w") as output:
+            top = subprocess.Popen(
+                [sys.executable, "-m", "digits", "run"],
+                cwd=built_project.root,
+                stdout=output,
+                stderr=output,
+            )
+        _wait_until(lambda: bool(re.search(r"epoch \d+/200 ", log.read_text())))
+        processes = _processes_in(built_project.root)
+        (killed, *_) = [p for p in processes if victim in " ".join(p.cmdline())]
         killed.send_signal(signal.SIGKILL)
         top.wait(60)
-        _gone(known)
-        Recogniser.load(built_project.root)  # the model before is still there, and whole
-    again = digits(built_project, "run")
-    assert again.returncode == 0, again.stdout + again.stderr
+        _assert_ended(processes)
+        Recogniser.load(built_project.root)  # the previous model is still complete
+    assert "resuming after epoch" in log.read_text()
+
+    set_param(built_project, "models.accurate", "epochs", 1)
+    changed = digits(built_project, "run")
+    assert changed.returncode == 0, changed.stdout + changed.stderr
+    statuses = step_statuses(changed.stdout)
+    unchanged = {step for step, status in statuses.items() if status == "unchanged"}
+    assert unchanged == {"ingest", "validate", "preprocess"}
+
     set_param(built_project, "models.accurate", "epochs", 3)
     run("dvc", "repro", "-q", cwd=built_project.root)
-    assert hashes(built_project) == before
+    assert result_hashes(built_project) == before
 
 
-def test_ctrl_c_ends_all_and_says_so(built_project: Project) -> None:
-    command = [sys.executable, "-m", "digits", "run", "--force"]
+def test_ctrl_c_ends_all_processes_and_exits_with_130(built_project: Project) -> None:
     top = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "digits", "run", "--force"],
         cwd=built_project.root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    _wait_for(built_project.root, "digits.stages")
-    known = _processes(built_project.root)
+    _wait_until(lambda: _is_running(built_project.root, "digits.stages"))
+    time.sleep(1)  # let the stage start working
+    processes = _processes_in(built_project.root)
     top.send_signal(signal.SIGINT)
     _, stderr = top.communicate(timeout=60)
     assert top.returncode == 130
     assert "interrupted" in stderr
-    _gone(known)
+    _assert_ended(processes)
 
 
-def test_a_second_run_says_who_holds_the_lock(built_project: Project) -> None:
-    from digits.core import locking
-
+def test_second_run_at_the_same_time_names_the_process_that_holds_the_lock(
+    built_project: Project,
+) -> None:
     set_param(built_project, "evaluate", "gallery", 7)
     with locking.exclusive(built_project.state / "run.lock", "the first run"):
-        done = digits(built_project, "run")
-    assert done.returncode == 2
-    assert f"the first run (pid {os.getpid()})" in done.stderr
-    assert "--wait" in done.stderr
+        finished = digits(built_project, "run")
+    assert finished.returncode == 2
+    assert f"the first run (pid {os.getpid()})" in finished.stderr
+    assert "--wait" in finished.stderr
 
 
-def test_a_typo_in_params_is_told_before_anything_runs(small_project: Project) -> None:
+def test_typo_in_params_is_reported_before_anything_runs(small_project: Project) -> None:
     text = small_project.params.read_text()
     small_project.params.write_text(text.replace("epochs:", "epoch:"))
-    done = digits(small_project, "run")
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    finished = digits(small_project, "run")
+    assert finished.returncode == 2
+    (line,) = finished.stderr.splitlines()
     assert "unknown key 'epoch' in models.accurate" in line
     assert not small_project.build.exists()
 
 
-def test_no_data_and_no_network_names_every_source(
+def test_without_data_and_network_every_source_is_named(
     small_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     shutil.rmtree(small_project.data)
     shutil.rmtree(small_project.root / ".dvc" / "cache")
     monkeypatch.setenv("DIGITS_MIRRORS", "https://127.0.0.1:9/mnist https://127.0.0.1:9/m.npz")
     monkeypatch.setenv("DIGITS_NO_NPM", "1")
-    done = digits(small_project, "run")
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "https://127.0.0.1:9/mnist" in done.stderr
-    assert "https://127.0.0.1:9/m.npz" in done.stderr
+    finished = digits(small_project, "run")
+    assert finished.returncode == 2, finished.stdout + finished.stderr
+    assert "https://127.0.0.1:9/mnist" in finished.stderr
+    assert "https://127.0.0.1:9/m.npz" in finished.stderr
     assert not small_project.data.exists()
 
 
-def test_json_reports_are_for_machines(built_project: Project) -> None:
+def test_json_reports_are_sorted_and_indented(built_project: Project) -> None:
     for path in (built_project.metrics, built_project.drift_report, built_project.model_card):
         text = path.read_text()
-        assert (
-            json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-            == text
-        )
+        expected = json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False)
+        assert text == expected + "\n"
 
 
 def test_params_pin_the_raw_files(built_project: Project) -> None:
@@ -218,34 +209,39 @@ def test_params_pin_the_raw_files(built_project: Project) -> None:
     assert name in damaged
 
 
-def _processes(root: Path) -> list[psutil.Process]:
-    found = []
+def _processes_in(root: Path) -> list[psutil.Process]:
+    """Other processes whose working directory is `root`."""
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.cwd() == str(root) and process.pid != os.getpid():
-                process.cmdline()
-                found.append(process)
+                process.cmdline()  # raises if it has ended
+                processes.append(process)
         except psutil.Error:
             continue
-    return found
+    return processes
 
 
-def _wait_for(root: Path, word: str) -> psutil.Process:
+def _is_running(root: Path, module: str) -> bool:
+    """Whether `python -m` runs a module of this name, or of this package, in `root`."""
+    for process in _processes_in(root):
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            continue
+        if "-m" in line and any(module in part for part in line):
+            return True
+    return False
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        for process in _processes(root):
-            try:
-                line = process.cmdline()
-            except psutil.Error:
-                continue
-            if any(word in part for part in line) and "-m" in line:
-                time.sleep(3)  # well into its work
-                return process
+    while not condition():
+        assert time.monotonic() < deadline, "not within 180 s"
         time.sleep(0.2)
-    raise AssertionError(f"no process with {word} appeared")
 
 
-def _gone(processes: list[psutil.Process]) -> None:
-    _, left = psutil.wait_procs(processes, timeout=20)
-    left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-    assert not left, [p.cmdline() for p in left]
+def _assert_ended(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    alive = [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not alive, [p.cmdline() for p in alive]

@@ -17,13 +17,13 @@ SIZES = {"cnn": 225_034, "dense": 266_610, "keras_example": 34_826}
 
 
 @pytest.fixture(scope="module")
-def recogniser(_built_template: object) -> "digits.Recogniser":
-    return digits.Recogniser.load(_built_template)  # type: ignore[arg-type]
+def recogniser(built_template: object) -> "digits.Recogniser":
+    return digits.Recogniser.load(built_template)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def val(_built_template: object) -> tuple[np.ndarray, np.ndarray]:
-    splits = Project(_built_template).splits  # type: ignore[arg-type]
+def val(built_template: object) -> tuple[np.ndarray, np.ndarray]:
+    splits = Project(built_template).splits  # type: ignore[arg-type]
     images = np.array(files.read_array(splits / "val-images.npy"))
     return images, np.array(files.read_array(splits / "val-labels.npy"))
 
