@@ -21,6 +21,16 @@ def command() -> None:
 
     Versions and champions are annotated git tags (digits@v0.1.0, digits#champion#1). These
     commands create them in this clone only; git push --tags shares them.
+
+    \b
+    Exit codes: 0  done
+                1  'verify' found a file with another SHA-256
+                2  the version is unknown, or HEAD's model can't be registered
+    \b
+    Examples:
+      digits models register
+      digits models promote v0.1.0
+      digits models rollback
     """
 
 

@@ -52,6 +52,9 @@ def command(trials: int | None, minutes: float | None, dry_run: bool, as_json: b
     Then review 'git diff params.yaml', set train.model to 'tuned', and run 'digits run'.
 
     \b
+    Exit codes: 0  the best trial was written
+                2  no trial finished, or data is missing
+    \b
     Examples:
       digits search
       digits search --trials 100 --minutes 480

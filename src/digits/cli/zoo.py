@@ -46,6 +46,9 @@ def command(names: tuple[str, ...], seeds: int | None, minutes: float, as_json: 
     to reports/zoo.md, zoo.json and zoo/, and replace those of the last comparison.
 
     \b
+    Exit codes: 0  the table was written
+                2  a model is unknown, or data is missing
+    \b
     Examples:
       digits zoo
       digits zoo fast tiny --seeds 5
