@@ -133,9 +133,9 @@ def test_cached_models_are_not_trained_again(
 ) -> None:
     before = models(compared)
     assert exit_code("zoo", "--seeds", "2", "--json") == 0
-    said = capsys.readouterr()
-    assert "training run" not in said.err
-    assert json.loads(said.out) == files.read_json(compared.zoo_report)
+    output = capsys.readouterr()
+    assert "training run" not in output.err
+    assert json.loads(output.out) == files.read_json(compared.zoo_report)
     for name, model in models(compared).items():
         assert model["val"] == before[name]["val"]
         assert model["seconds"] == before[name]["seconds"]
@@ -149,9 +149,9 @@ def test_damaged_model_is_not_used(compared: Project, capsys: pytest.CaptureFixt
     ]
     (folder / "digits.onnx").write_bytes(b"something else")
     assert exit_code("zoo", "pair", "--seeds", "2", "--minutes", "0") == 0
-    said = capsys.readouterr()
-    assert "digits.onnx: SHA-256 is" in said.err
-    assert "pair, seed 2: not trained: time limit" in said.out
+    output = capsys.readouterr()
+    assert "digits.onnx: SHA-256 is" in output.err
+    assert "pair, seed 2: not trained: time limit" in output.out
     assert models(compared)["pair"]["seeds"] == [1]
     assert "1 of 2" in compared.zoo_page.read_text(encoding="utf-8")
 
@@ -160,9 +160,9 @@ def test_time_limit_stops_after_the_epoch_and_the_next_command_resumes(
     compared: Project, fresh: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("zoo", "plain", "--seeds", "1", "--minutes", "0.001") == 0
-    said = capsys.readouterr()
-    assert "epoch 1/2" in said.err
-    assert "plain, seed 1: not trained: time limit" in said.out
+    output = capsys.readouterr()
+    assert "epoch 1/2" in output.err
+    assert "plain, seed 1: not trained: time limit" in output.out
     assert "plain, seed 1: not trained: time limit" in fresh.zoo_page.read_text(encoding="utf-8")
     assert "val" not in models(fresh)["plain"]
     assert not fresh.zoo_plots.exists()
@@ -190,8 +190,8 @@ def test_unknown_model_and_missing_splits_are_one_line_errors(
     fresh: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("zoo", "plain", "resnet9000") == 2
-    said = capsys.readouterr().err
-    assert said == "digits: params.yaml: 'models' has no 'resnet9000'; known: plain, pair\n"
+    output = capsys.readouterr().err
+    assert output == "digits: params.yaml: 'models' has no 'resnet9000'; known: plain, pair\n"
     shutil.rmtree(fresh.build)
     assert exit_code("zoo", "plain") == 2
     assert "run 'dvc repro'" in capsys.readouterr().err
