@@ -40,7 +40,7 @@ def test_scheduled_runs_complete_or_fail_with_the_reason(small_project: Project,
     batch.mkdir(parents=True)
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(batch / "one.png")
     run = _wait_for_run(url, "FAILED")
-    assert "nothing to compare them with" in run["state"]["message"]
+    assert "new batches can't be checked without a model" in run["state"]["message"]
     assert "dvc repro" in run["state"]["message"]
 
 
