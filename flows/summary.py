@@ -50,21 +50,9 @@ def headline(project: Project) -> str:
 def rebuild_note(project: Project) -> str:
     """How the tree's results relate to the committed ones; empty if none are committed."""
     try:
-        found = verification.verify(project)
+        return verification.verify(project).summary()
     except DigitsError:
         return ""
-    commit = found.commit[:7]
-    if found.verdict == "same":
-        return f"Rebuilt: the same bytes as commit {commit}."
-    if found.changed_inputs:
-        return f"New results: inputs differ from commit {commit}. 'digits compare HEAD' shows more."
-    if found.verdict == "equivalent":
-        return (
-            f"The figures equal those of commit {commit} within chance, but not byte for byte: "
-            "this machine (GPU, ARM) or 'train.arithmetic: fast' rounds differently. There is "
-            "nothing to commit; 'git checkout -- dvc.lock reports' restores the committed results."
-        )
-    return f"Different from commit {commit}, from the same inputs: {found.reasons[0]}."
 
 
 def show(project: Project, steps: Sequence[Step]) -> None:

@@ -22,7 +22,7 @@ from digits.core import files, params
 from digits.core.errors import DigitsError, Verdict
 from digits.core.project import Project
 from digits.formatting import markdown_code, markdown_table, markdown_text, one_line
-from digits.versioning import comparison, git
+from digits.versioning import comparison, git, verification
 from digits.versioning.comparison import Comparison, MetricChange
 
 MARKER = "<!-- digits-compare -->"  # by which the workflow finds the comment that it updates
@@ -83,15 +83,16 @@ def command(
         _refuse_revision(project, file)
     tolerance = params.load(project.params).compare.tolerance
     result = comparison.compare(project, revision, tolerance)
+    rebuild = _rebuild(project, result.commit)
     if file:
-        files.write_text(Path(file), render(result, links))
+        files.write_text(Path(file), render(result, links, rebuild))
         click.echo(f"Markdown written to {file}", err=True)
     if as_json:
-        click.echo(json.dumps(asdict(result), indent=2))
+        click.echo(json.dumps(asdict(result) | {"rebuild": rebuild}, indent=2))
     elif markdown and not file:
-        click.echo(render(result, links), nl=False)
+        click.echo(render(result, links, rebuild), nl=False)
     else:
-        show(result, Console(highlight=False))
+        show(result, Console(highlight=False), rebuild)
     reasons = list(result.regressions)
     if strict and result.stale:
         reasons.append(f"stale: {', '.join(result.stale)}; run 'dvc repro' and commit its reports")
@@ -204,6 +205,15 @@ def _significance(result: Comparison) -> str:
     )
 
 
+def _rebuild(project: Project, commit: str) -> str:
+    """Whether the same inputs gave the same or equivalent results; empty if inputs changed."""
+    try:
+        verified = verification.verify(project, commit)
+    except DigitsError:  # nothing is built here
+        return ""
+    return "" if verified.changed_inputs else verified.summary()
+
+
 def _images(result: Comparison) -> list[tuple[str, str]]:
     test = result.significance
     sides = {"newly wrong": test.newly_wrong, "newly right": test.newly_right} if test else {}
@@ -249,11 +259,12 @@ def _shortened(text: str, width: int) -> _Untrusted:
 # Markdown
 
 
-def render(result: Comparison, links: str | None = None) -> str:
+def render(result: Comparison, links: str | None = None, rebuild: str = "") -> str:
     """The comparison as a comment on a pull request: verdict and metrics, then folded details.
 
     Args:
         links: the URL under which `<commit>/<path>` shows a file; adds both sides' plots.
+        rebuild: how results of the same inputs relate.
     """
     base = markdown_code(_base(result))
     against = f" against {base}" if result.comparable else ""
@@ -265,7 +276,7 @@ def render(result: Comparison, links: str | None = None) -> str:
     metrics, *details = _sections(result, links)
     if result.comparable:
         significance = f"**Significance:** {markdown_text(_significance(result))}."
-        parts += [f"### {metrics.title}", _table(metrics), significance]
+        parts += [f"### {metrics.title}", _table(metrics), significance, markdown_text(rebuild)]
     else:
         parts.append(f"{base} has no `reports/metrics.json`.")
     parts += [
@@ -288,13 +299,15 @@ def _table(section: _Section) -> str:
 # terminal
 
 
-def show(result: Comparison, console: Console) -> None:
+def show(result: Comparison, console: Console, rebuild: str = "") -> None:
     """Print the comparison as tables."""
     console.print(Text(f"{_headline(result)} against {_base(result)}", style="bold"))
     for reason in result.regressions:
         console.print(Text(f"  {one_line(reason)}", style="red"))
     if result.comparable:
         console.print(Text(_significance(result)))
+    if rebuild:
+        console.print(Text(one_line(rebuild)))
     for section in _sections(result):
         if not section.rows:
             continue

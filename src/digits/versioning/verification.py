@@ -46,20 +46,36 @@ class Verification:
         """The fields, for `--json`."""
         return asdict(self)
 
+    def summary(self) -> str:
+        """One or two sentences on how the tree's results relate to the commit's."""
+        commit = self.commit[:7]
+        if self.verdict == "same":
+            return f"Rebuilt: the same bytes as commit {commit}."
+        if self.changed_inputs:
+            return f"New results: {_listed(self.changed_inputs)} differ from commit {commit}."
+        if self.verdict == "equivalent":
+            return (
+                f"The figures equal those of commit {commit} within chance, but not byte for byte: "
+                "this machine (GPU, ARM) or 'train.arithmetic: fast' rounds differently. There is "
+                "nothing to commit; 'git checkout -- dvc.lock reports' restores the committed "
+                "results."
+            )
+        return f"Different from commit {commit}: {self.reasons[0]}."
 
-def verify(project: Project) -> Verification:
-    """Compare what is built in the working tree with what is committed at HEAD.
+
+def verify(project: Project, revision: str = "HEAD") -> Verification:
+    """Compare what is built in the working tree with what is committed at a revision.
 
     Raises:
-        DigitsError: there is no commit, or the tree or the commit has no results.
+        DigitsError: the revision is unknown, or one of the two has no results.
     """
-    commit = git.resolve(project, "HEAD")
+    commit = git.resolve(project, revision)
     new, old = _lock(project, None), _lock(project, commit)
     if problems := _inconsistent(project):
         return Verification("different", commit, problems)
     inputs = _differing(_inputs(old), _inputs(new))
     outputs = _differing(_outputs(old), _outputs(new))
-    outputs += [path for path in _changed_reports(project, new) if path not in outputs]
+    outputs += [path for path in _changed_reports(project, commit, new) if path not in outputs]
     if inputs:
         reason = f"the inputs are not those of the commit: {_listed(inputs)}"
         return Verification("different", commit, [reason], inputs, outputs)
@@ -99,11 +115,14 @@ def _equivalence(project: Project, commit: str, outputs: list[str]) -> Verificat
 
 def _inconsistent(project: Project) -> list[str]:
     """Why the tree's reports, weights and dvc.lock don't belong together."""
+    card = files.read_json(project.model_card)
+    if missing := [name for name in card["weights"] if not (project.root / name).is_file()]:
+        raise DigitsError(f"{missing[0]}: not found; run 'digits run' to build it")
     problems = [
         f"{stage} is stale: {_listed(changes)}" for stage, changes in dvc.stale(project).items()
     ]
     try:
-        weights.verified(project.root, files.read_json(project.model_card))
+        weights.verified(project.root, card)
     except RegistryError as exc:
         problems.append(str(exc).partition(";")[0])
     return problems
@@ -150,9 +169,9 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
 
 
-def _changed_reports(project: Project, stages: Mapping[str, Any]) -> list[str]:
-    """Outputs that git tracks and that differ from HEAD."""
-    arguments = ("diff", "--name-only", "--relative", "-z", "HEAD", "--", *_outputs(stages))
+def _changed_reports(project: Project, commit: str, stages: Mapping[str, Any]) -> list[str]:
+    """Outputs that git tracks and that differ from a commit's."""
+    arguments = ("diff", "--name-only", "--relative", "-z", commit, "--", *_outputs(stages))
     return sorted(filter(None, git.run(project, *arguments).split("\0")))
 
 

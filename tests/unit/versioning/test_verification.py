@@ -93,3 +93,20 @@ def test_without_results_there_is_nothing_to_compare(small_project: Project) -> 
     with pytest.raises(DigitsError, match="the working tree has no results"):
         verification.verify(small_project)
     assert exit_code("verify") == 2
+
+
+def test_compare_says_that_the_same_inputs_gave_the_same_bytes(
+    built_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("compare", "HEAD") == 0
+    assert "Rebuilt: the same bytes as commit" in capsys.readouterr().out
+    set_param(built_project, "compare", "tolerance", {})
+    run("git", "commit", "-qam", "Another commit", cwd=built_project.root)
+    assert exit_code("compare", "HEAD~1", "--json") == 0
+    assert "the same bytes" in json.loads(capsys.readouterr().out)["rebuild"]
+
+
+def test_missing_weights_have_to_be_built_first(built_project: Project) -> None:
+    (built_project.models / "digits.onnx").unlink()
+    with pytest.raises(DigitsError, match=r"digits\.onnx: not found; run 'digits run'"):
+        verification.verify(built_project)
