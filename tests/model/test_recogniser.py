@@ -164,7 +164,7 @@ def test_grey_paper_and_low_contrast_change_few_predictions(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": "lenet"}, r"'network' is 'lenet'; known: allconv, allconv_fine, dense"),
+        ({"network": "unknown"}, r"'network' is 'unknown'; known: allconv, allconv_fine, dense"),
         ({"widths": [8]}, r"'widths' of network 'allconv_fine' is \[8\]; expected 3 to 8"),
         ({"network": "cnn", "widths": [8] * 5}, r"'cnn' is \[8, 8, 8, 8, 8\]; expected 2 to 4"),
     ],

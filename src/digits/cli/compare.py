@@ -63,8 +63,7 @@ def command(
     """Compare the working tree with REV: is the model worse, and what else changed?
 
     REV is a commit, branch, tag or DVC experiment, by default the commit where this branch left
-    main. It comes before --markdown: 'compare --markdown main' is an error, so that no file named
-    main is written by mistake.
+    main. It must come before --markdown.
 
     \b
     Exit codes: 0 no regression
@@ -73,7 +72,7 @@ def command(
                 2 REV is unknown, or a report is missing or damaged
     \b
     Examples:
-      digits compare v0.1.0
+      digits compare HEAD~1
       digits compare main --markdown
       digits compare main --markdown comparison.md
     """

@@ -33,7 +33,7 @@ def command(as_json: bool) -> None:
     \b
     Exit codes: 0  same or equivalent
                 1  different
-                2  there is nothing to compare
+                2  there is nothing to compare; run 'digits run' first
     """
     result = verification.verify(Project.find())
     if as_json:

@@ -42,7 +42,7 @@ def command(names: tuple[str, ...], seeds: int | None, minutes: float, as_json: 
     there. A cached model is used until its recipe, the data, the training code or a library
     changes; delete build/zoo to train everything again.
 
-    Models are sorted by mean VALIDATION accuracy, the only figure to choose a model by. Results go
+    Models are sorted by mean validation accuracy, the only figure to choose a model by. Results go
     to reports/zoo.md, zoo.json and zoo/, and replace those of the last comparison.
 
     \b

@@ -91,7 +91,8 @@ class DriftDetector:
             html: where to write Evidently's own report, if anywhere.
 
         Raises:
-            DataError: the batch has fewer images than `drift.min_count`.
+            DataError: the batch has fewer images than `drift.min_count`, or the reference window
+                lacks a feature that this version of the code measures.
         """
         if len(images) < self.params.min_count:
             raise DataError(
@@ -99,6 +100,10 @@ class DriftDetector:
                 "('drift.min_count' in params.yaml)"
             )
         batch = describe(self.network, images, self.ink_level)
+        if missing := [column for column in batch if column not in self.reference]:
+            raise DataError(
+                f"the reference window has no {', '.join(missing)}; run 'digits run' to rebuild it"
+            )
         directions = _principal_directions(self.reference)
         tests = verdicts(
             _compare(_tested(self.reference, *directions), _tested(batch, *directions), html),

@@ -71,7 +71,7 @@ def _details(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Misread", f"{test['errors']:,}"))
     if cleaner := test.get("without_doubted_labels"):
         left_out = test["n"] - cleaner["n"]
-        name = f"Accuracy without {left_out} images whose label people doubt"
+        name = f"Accuracy without {left_out} images whose label most annotators did not confirm"
         rows.append((name, percent(cleaner["accuracy"])))
     if figures := test.get("per_digit"):
         weakest = min(figures, key=lambda digit: float(figures[digit]["recall"]))

@@ -1,7 +1,7 @@
 """models/, build/splits → reports/metrics.json, mistakes.csv, plots/ and build/evaluated.
 
-No other stage reads the test set. Models are chosen by the val section of the report, never by the
-test section.
+No network sees a test image before this stage. Models are chosen by the val section of the report,
+never by the test section.
 """
 
 from typing import Any

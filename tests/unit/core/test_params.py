@@ -68,13 +68,13 @@ def test_a_misspelled_name_gets_the_nearest_one_suggested(
         (
             "momentum:",
             "momentun:",
-            r"unknown key 'momentun' in models\.accurate \(and \d models that inherit or repeat "
+            r"unknown key 'momentun' in models\.accurate \(and \d+ models that inherit or repeat "
             r"it\); did you mean 'momentum'\?",
         ),
         (
             "  patience: 5",
             "  patience: 0",
-            r"'models\.accurate\.patience' is 0 \(and \d models that inherit or repeat it\): .*",
+            r"'models\.accurate\.patience' is 0 \(and \d+ models that inherit or repeat it\): .*",
         ),
         (
             "  filtered: 0.5",

@@ -51,6 +51,15 @@ def test_the_reference_window_is_a_sample_of_distinct_images(
     pd.testing.assert_frame_equal(window, again)
 
 
+def test_a_reference_window_without_a_new_feature_has_to_be_rebuilt(
+    reference: pd.DataFrame, real_digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    reader: Any = InkReader()
+    old = DriftDetector(reader, reference.drop(columns="slant"), PARAMS, 128)
+    with pytest.raises(DataError, match="no slant; run 'digits run' to rebuild it"):
+        old.check(real_digits[0][:30])
+
+
 def test_images_like_the_reference_have_not_drifted(
     drift_detector: DriftDetector, real_digits: tuple[np.ndarray, np.ndarray]
 ) -> None:
