@@ -34,7 +34,7 @@ def _keep_memory() -> None:
 
 
 @contextlib.contextmanager
-def _discarded_stderr() -> Iterator[None]:
+def discarded_stderr() -> Iterator[None]:
     """Discard what C++ code writes to file descriptor 2."""
     kept = os.dup(2)
     with open(os.devnull, "wb") as null:
@@ -51,7 +51,7 @@ if ARITHMETIC == "portable":
     # oneDNN's kernels, also that inside Eigen's contractions, differ by instruction set
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     os.environ["TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL"] = "0"
-with _discarded_stderr():
+with discarded_stderr():
     import keras
     import tensorflow as tf
 if ARITHMETIC == "portable":
@@ -60,7 +60,7 @@ if ARITHMETIC == "portable":
     # this pass turns x / √y into x · (1/√y), whose kernel is approximate: see `arithmetic`
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
-__all__ = ["ARITHMETIC", "keras", "make_deterministic", "tf"]
+__all__ = ["ARITHMETIC", "discarded_stderr", "keras", "make_deterministic", "tf"]
 
 
 def make_deterministic(seed: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from digits.core.errors import RegistryError
-from digits.models.backend import keras
+from digits.models.backend import discarded_stderr, keras
 
 if TYPE_CHECKING:
     import onnx
@@ -131,7 +131,9 @@ class LiteRT:
     def __init__(self, path: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(str(path))
+        with discarded_stderr():  # it notes which delegate it uses
+            self._interpreter = Interpreter(str(path))
+            self._interpreter.allocate_tensors()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities float32 `(n, 10)` for uint8 `(n, 28, 28)`."""
