@@ -4,6 +4,7 @@ import functools
 import operator
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,8 @@ def _environment() -> None:
     os.environ.update(processes.QUIET_TOOLS_ENV)
     os.environ["PATH"] = os.pathsep.join([str(BINARIES), os.environ["PATH"]])
     os.environ.pop("PREFECT_API_URL", None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # commands inherit it
     # else TensorFlow's handler writes to pytest's stream, which DVC's logging closes
     absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
