@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from digits.core import files
 from digits.core.errors import DataError, DigitsError, RegistryError
 from digits.core.project import Project
-from digits.versioning import dvc, registry
+from digits.registry import registry
+from digits.versioning import dvc
 from digits.versioning.dvc import DataVersion
 from flows import services
 

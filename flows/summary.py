@@ -9,7 +9,8 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.data import mnist
 from digits.formatting import duration, markdown_table, markdown_text
-from digits.versioning import dvc, verification
+from digits.gate import verification
+from digits.versioning import dvc
 
 _METRICS = {
     "accuracy": "accuracy",

@@ -13,7 +13,7 @@ from conftest import run
 from digits.cli import main
 from digits.core import files
 from digits.core.project import Project
-from digits.versioning import registry
+from digits.registry import registry
 from flows import status
 
 HEAVY = ("tensorflow", "keras", "pandas", "prefect", "great_expectations", "evidently", "sklearn")

@@ -22,8 +22,9 @@ from digits.core import files, params
 from digits.core.errors import DigitsError, Verdict
 from digits.core.project import Project
 from digits.formatting import markdown_code, markdown_table, markdown_text, one_line
-from digits.versioning import comparison, git, verification
-from digits.versioning.comparison import Comparison, MetricChange
+from digits.gate import comparison, verification
+from digits.gate.comparison import Comparison, MetricChange
+from digits.versioning import git
 
 MARKER = "<!-- digits-compare -->"  # by which the workflow finds the comment that it updates
 _MAX_ROWS = 40  # of a list

@@ -10,7 +10,7 @@ from rich.table import Table
 from digits.cli._terminal import json_option
 from digits.core.errors import RegistryError, Verdict
 from digits.core.project import Project
-from digits.versioning import registry
+from digits.registry import registry
 
 _SHORT = 12  # hex digits of a SHA-256 to show
 

@@ -14,7 +14,7 @@ from digits.core.project import Project
 from digits.images import glyphs
 from digits.images.glyphs import Glyph
 from digits.intake import readers
-from digits.versioning import registry
+from digits.registry import registry
 
 if TYPE_CHECKING:
     from digits.recogniser import Recogniser

@@ -7,7 +7,7 @@ import click
 from digits.cli._terminal import json_option
 from digits.core.errors import Verdict
 from digits.core.project import Project
-from digits.versioning import verification
+from digits.gate import verification
 
 _HEADLINES = {
     "same": "Same bytes",

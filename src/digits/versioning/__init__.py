@@ -1,1 +1,1 @@
-"""Which version of data, model and results this is. All of DVC, git and GTO is here."""
+"""Which version of data, code and results this is. DVC and git are called only from here."""

@@ -15,7 +15,7 @@ from conftest import exit_code, run
 from PIL import Image
 
 from digits.core.project import Project
-from digits.versioning import registry
+from digits.registry import registry
 
 
 @pytest.fixture

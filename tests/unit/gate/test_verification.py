@@ -10,7 +10,7 @@ from conftest import exit_code, run, set_param
 from digits.core import files
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from digits.versioning import verification
+from digits.gate import verification
 
 
 def rebuilt_with_other_bytes(project: Project, misread: dict[int, int], accuracy: float) -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from digits.cli import main
 from digits.cli.compare import MARKER, render, show
 from digits.core.errors import ParameterError
-from digits.versioning import comparison
+from digits.gate import comparison
 
 ROOT = Path(__file__).parents[3]
 PIPELINE = {

@@ -12,7 +12,7 @@ from repository import commit_all, configure_author, dvc, git, init, run
 from digits.cli import main
 from digits.core.errors import DigitsError, RegistryError
 from digits.core.project import Project
-from digits.versioning import registry
+from digits.registry import registry
 
 PIPELINE = """
 stages:

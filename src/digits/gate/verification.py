@@ -14,9 +14,9 @@ from typing import Any, Literal
 from digits.core import files
 from digits.core.errors import DigitsError, RegistryError
 from digits.core.project import Project
+from digits.gate.comparison import mcnemar
 from digits.models import weights
 from digits.versioning import dvc, git
-from digits.versioning.comparison import mcnemar
 
 MIN_AGREEMENT = 0.995  # share of test images with the same prediction; two seeds agree on 0.997
 MIN_P_VALUE = 0.05  # of McNemar's test

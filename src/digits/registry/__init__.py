@@ -1,0 +1,1 @@
+"""Which versions of the model there are, which one is the champion, and where each came from."""
