@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from digits.cli import _terminal
-from digits.core import files, params
+from digits.core import files
 from digits.core.errors import DigitsError, Verdict
 from digits.core.project import Project
 from digits.formatting import markdown_code, markdown_table, markdown_text, one_line
@@ -81,8 +81,7 @@ def command(
     file = None if markdown == "-" else markdown
     if file:
         _refuse_revision(project, file)
-    tolerance = params.load(project.params).compare.tolerance
-    result = comparison.compare(project, revision, tolerance)
+    result = comparison.compare(project, revision, {})
     rebuild = _rebuild(project, result.commit)
     if file:
         files.write_text(Path(file), render(result, links, rebuild))

@@ -25,6 +25,7 @@ Width = Annotated[int, Field(ge=1, le=2048)]
 Widths = Annotated[tuple[Width, ...], Field(max_length=12)]  # channels or units, layer by layer
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Portion = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Degrees = Annotated[float, Field(ge=0, le=45)]
 Resize = Annotated[float, Field(ge=0, le=0.5)]  # share of the size
@@ -147,10 +148,20 @@ class Drift(Section):
     seed: Seed
 
 
-class Compare(Section):
-    """How far a metric may fall before `digits compare` reports a regression."""
+class Gate(Section):
+    """What a model must show before it may become the champion."""
 
-    tolerance: dict[str, Annotated[float, Field(ge=0)]]
+    confidence_level: Annotated[float, Field(gt=0.5, lt=1)]  # of tests and intervals
+    min_accuracy: Share  # on the test set
+    min_recall: Share  # of each digit, on the test set
+    min_batch_accuracy: Share  # on each labelled batch of handwriting that it was not trained on
+    max_calibration_error: Share
+    max_corrupted_error: Share  # mean over MNIST-C's corruptions
+    max_corrupted_rise: Share  # above the champion's mean
+    max_megabytes: Positive  # of the ONNX file
+    max_milliseconds: Positive  # to recognise one image; median
+    max_slowdown: Positive  # ratio to the champion's milliseconds, measured side by side
+    max_memory: Positive  # MB, peak of a process that recognises
 
 
 def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
@@ -203,7 +214,7 @@ class Params(Section):
     models: dict[ModelName, Recipe]
     evaluate: Evaluate
     drift: Drift
-    compare: Compare
+    gate: Gate
     search: Search
 
     @model_validator(mode="after")

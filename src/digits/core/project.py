@@ -46,6 +46,10 @@ class Project:
     training_curves = _Below("reports/training")
     metrics = _Below("reports/metrics.json")
     mistakes = _Below("reports/mistakes.csv")
+    mistakes_sheet = _Below("reports/mistakes.png")
+    batch_mistakes = _Below("reports/mistakes-handwriting.csv")
+    batch_mistakes_sheet = _Below("reports/mistakes-handwriting.png")
+    golden = _Below("reports/golden.png")
     plots = _Below("reports/plots")
     benchmarks = _Below("reports/benchmarks.json")
     drift_report = _Below("reports/drift.json")
@@ -58,6 +62,7 @@ class Project:
     # pages made from the results or with dates in them; never the output of a stage
     html = _Below("build/html")
     index_page = _Below("reports/index.html")
+    gate_report = _Below("build/gate")
 
     # state of this machine
     state = _Below("build/state")

@@ -12,6 +12,7 @@ from digits.core.project import Project
 
 NAMES = ("train", "val", "test")
 _ARRAYS = ("images", "labels")
+_IDS = "ids"
 _SCALE = "scale.json"
 
 
@@ -60,6 +61,20 @@ class Dataset:
             scale=read_scale(folder),
             digest=digest(folder, NAMES),
         )
+
+
+def read_ids(folder: Path, name: str) -> np.ndarray:
+    """The ids of a split's images, int64 `(n,)`: their rows in the index of build/ingested.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    return files.read_array(folder / f"{name}-{_IDS}.npy")
+
+
+def write_ids(folder: Path, name: str, ids: np.ndarray) -> None:
+    """Write the file that `read_ids` reads."""
+    files.write_array(folder / f"{name}-{_IDS}.npy", ids)
 
 
 def read_scale(folder: Path) -> tuple[float, float]:

@@ -57,6 +57,25 @@ def split(index: pd.DataFrame, params: Preprocess) -> Rows:
     return Rows(*map(np.flatnonzero, masks))
 
 
+def typical(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The image of each digit that is closest to the mean of its digit's images.
+
+    Args:
+        images: uint8 `(n, 28, 28)`.
+        labels: int `(n,)`, 0–9.
+
+    Returns:
+        uint8 `(10, 28, 28)`; blank where a digit has no image.
+    """
+    chosen = np.zeros((10, *images.shape[1:]), dtype=np.uint8)
+    for digit in np.unique(labels):
+        own = images[labels == digit].astype(np.int64)
+        # in integers, so that every CPU finds the same image
+        distances = ((len(own) * own - own.sum(axis=0)) ** 2).sum(axis=(1, 2))
+        chosen[digit] = own[distances.argmin()]
+    return chosen
+
+
 def _roles(count: int, params: Preprocess) -> np.ndarray:
     """A role for each of `count` neighbouring images: one run of val in each of equal parts."""
     rng = np.random.default_rng(params.seed)

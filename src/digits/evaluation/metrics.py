@@ -1,5 +1,6 @@
 """Metrics on predictions, with confidence intervals."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,6 +90,25 @@ def without(
     )
 
 
+def overlap(images: np.ndarray, ids: np.ndarray, others: np.ndarray, other_ids: np.ndarray) -> int:
+    """How many images are also among others, by their id or by the SHA-256 of their pixels.
+
+    Args:
+        images, others: uint8 `(n, 28, 28)`.
+        ids, other_ids: int `(n,)`.
+    """
+    same_id = np.isin(ids, other_ids)
+    known = set(map(_sha256, others))
+    same_pixels = np.array([_sha256(image) in known for image in images], dtype=bool)
+    return int((same_id | same_pixels).sum())
+
+
+def digest(images: np.ndarray, labels: np.ndarray) -> str:
+    """The SHA-256 of labelled images: two models with equal digests were tested on the same."""
+    parts = (images.astype(np.uint8), labels.astype(np.uint8))
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
 def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """The misread images: `index`, `label`, `prediction` and `confidence`."""
     predictions = probabilities.argmax(axis=1)
@@ -147,6 +167,10 @@ def reliability(
             "high": high,
         }
     )
+
+
+def _sha256(image: np.ndarray) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
 
 
 def _calibration_error(bins: pd.DataFrame) -> float:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KERAS = "digits.weights.h5"  # byte-identical for equal weights, which .keras files are not
 ONNX = "digits.onnx"  # for recognition, by ONNX Runtime
 LITERT = "digits.tflite"  # for phones and small boards
+RESTORE = "run 'dvc checkout --force models'; if DVC's cache lacks it, 'dvc pull' or 'digits run'"
 
 
 def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:
@@ -51,11 +52,10 @@ def _verify(root: Path, name: str, digest: str) -> Path:
     if not path.resolve().is_relative_to(root.resolve()):
         raise RegistryError(f"{name}: lies outside {root}; the model card isn't to be trusted")
     if not path.is_file():
-        raise RegistryError(f"{path}: not found; run 'dvc pull' or 'dvc repro'")
+        raise RegistryError(f"{path}: not found; {RESTORE}")
     found = files.sha256(path)
     if found != digest:
         raise RegistryError(
-            f"{path}: SHA-256 is {found}, registered is {digest}; not opened; "
-            "delete it and run 'dvc pull' or 'dvc repro'"
+            f"{path}: SHA-256 is {found}, registered is {digest}; not opened; {RESTORE}"
         )
     return path

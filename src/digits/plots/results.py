@@ -304,7 +304,7 @@ def _curves_title(val: Mapping[str, Sequence[float]], best_epoch: int) -> tuple[
     loss, accuracy = val["loss"][best_epoch - 1], val["accuracy"][best_epoch - 1]
     return (
         f"Best epoch: {best_epoch} of {epochs}, with a validation accuracy of {percent(accuracy)}",
-        f"Validation loss: {loss:.4f}. {note}",
+        f"Validation objective: {loss:.4f}. {note}",
     )
 
 
@@ -312,7 +312,7 @@ def _log_scale(axes: Axes, history: Mapping[str, Mapping[str, Sequence[float]]])
     values = [value for split in ("train", "val") for value in history[split]["loss"]]
     if values and min(values) > 0:
         axes.set_yscale("log")
-        axes.set_title("loss (logarithmic)", loc="left", fontsize=10.5, color=MUTED)
+        axes.set_title("training objective (logarithmic)", loc="left", fontsize=10.5, color=MUTED)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())

@@ -1,4 +1,8 @@
-"""build/ingested → build/splits: images and labels of train, val and test, and their scale."""
+"""build/ingested → build/splits (images, labels, ids of train, val, test; the scale), golden.png.
+
+reports/golden.png has one typical validation image of each digit, 0 to 9. Every model must read
+them: the gate shows them to a model in a clean process.
+"""
 
 import numpy as np
 
@@ -8,6 +12,7 @@ from digits.core.project import Project
 from digits.core.stage import main
 from digits.data import dataset, splits
 from digits.data.dataset import Split
+from digits.plots import sheets
 
 
 def preprocess(project: Project, params: Params) -> None:
@@ -19,9 +24,13 @@ def preprocess(project: Project, params: Params) -> None:
     for name in dataset.NAMES:
         chosen = getattr(rows, name)
         Split(images[chosen], labels[chosen]).write(project.splits, name)
+        dataset.write_ids(project.splits, name, index["id"].to_numpy(np.int64)[chosen])
         print(f"{name}: {len(chosen):,} images")
     print(f"in neither train nor val, next to val's runs: {len(rows.left_out):,} images")
     dataset.write_scale(project.splits, images[rows.train])
+    golden = splits.typical(images[rows.val], labels[rows.val])
+    with files.replacing(project.golden) as path:
+        path.write_bytes(sheets.sheet(golden, columns=len(golden)))
 
 
 if __name__ == "__main__":

@@ -86,11 +86,10 @@ def train(
 
 
 def _best(member: Trained) -> dict[str, float]:
+    """A member's figures at its best epoch; `val_objective` is the loss that training lowers."""
+    history = {"val_objective": "val_loss", "val_accuracy": "val_accuracy"}
     return _rounded(
-        {
-            metric: member.history[metric][member.best_epoch - 1]
-            for metric in ("val_loss", "val_accuracy")
-        }
+        {name: member.history[metric][member.best_epoch - 1] for name, metric in history.items()}
     )
 
 

@@ -48,12 +48,19 @@ def merge_base(project: Project, branch: str) -> str | None:
     return commit.strip() if commit else None
 
 
+def read_bytes(project: Project, path: str, commit: str | None = None) -> bytes | None:
+    """A file's content at a commit, by default in the working tree; None if it is missing."""
+    if commit is None:
+        file = project.root / path
+        return file.read_bytes() if file.is_file() else None
+    done = command.run(project, "git", "show", "--end-of-options", f"{commit}:./{path}")
+    return None if done.returncode else done.stdout
+
+
 def read_text(project: Project, path: str, commit: str | None = None) -> str | None:
     """The text of a file at a commit, by default in the working tree; None if it is missing."""
-    if commit is not None:
-        return _output(project, "show", "--end-of-options", f"{commit}:./{path}")
-    file = project.root / path
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+    content = read_bytes(project, path, commit)
+    return None if content is None else content.decode(errors="replace")
 
 
 def read_mapping(project: Project, path: str, commit: str | None = None) -> dict[str, Any]:
