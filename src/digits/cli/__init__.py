@@ -27,6 +27,7 @@ _SECTIONS = {
     "Models": {
         "compare": "Compare results with another revision.",
         "verify": "Check that the committed results are what this commit produces.",
+        "lineage": "Show what made a model, or which models used data.",
         "models": "Register, promote, roll back and verify model versions.",
         "zoo": "Benchmark all models of params.yaml against each other.",
         "search": "Search for better hyperparameters.",
