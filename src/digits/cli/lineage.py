@@ -82,8 +82,7 @@ def _model_tree(model: Model) -> Tree:
 
 def _add_data(tree: Tree, model: Model) -> None:
     data = model.data
-    files = "" if data.files is None else f", {data.files:,} files"
-    branch = tree.add(_text(f"data {data.md5[:_SHORT] or 'not recorded'}{files}"))
+    branch = tree.add(_text(f"data {data.md5[:_SHORT] or 'not recorded'}"))
     images = "" if data.train_images is None else f", {data.train_images:,} training images in all"
     branch.add(_text(f"mnist: trained and evaluated on{images}"))
     for batch in data.batches:
@@ -113,9 +112,8 @@ def _add_stage(stages: Tree, stage: Stage) -> None:
 
 def _data_tree(data: Data) -> Tree:
     used = sum(bool(use.how) for use in data.uses)
-    total = f"used in {used} of the {len(data.uses)} commits that changed the results"
-    if not used:
-        total = "used by no model"
+    all_of = f" of the {len(data.uses)}" if data.kind == "batch" else ""
+    total = f"used in {used}{all_of} commits that changed the results" if used else "not used yet"
     tree = Tree(_text(f"{data.kind} {data.name}: {total}", "bold"))
     for use in data.uses:
         versions = ", ".join(use.versions)

@@ -31,7 +31,6 @@ class DataOrigin:
     """The version of data/ that a model was built from: its MD5 (empty if unknown) and batches."""
 
     md5: str
-    files: int | None
     train_images: int | None
     batches: list[Batch]
 
@@ -132,7 +131,7 @@ def model(
 ) -> Model:
     """What made the model of a commit, by default of the working tree."""
     record = Record.read(project, commit)
-    data, problems = _built_from(project, record)
+    md5, problems = _built_from(project, record)
     if not record.stages:
         problems.append(f"no results: {_LOCK} is missing; run 'digits run' and commit it")
     head = commit or git.resolve(project, "HEAD")
@@ -145,8 +144,7 @@ def model(
         parent=parent(project, head, versions, itself=commit is None),
         weights=record.weights,
         data=DataOrigin(
-            md5=data.md5.removesuffix(".dir") if data else "",
-            files=data.files if data else None,
+            md5=md5,
             train_images=record.images("train"),
             batches=list(record.batches.values()),
         ),
@@ -182,21 +180,25 @@ def made_by(project: Project, commit: str) -> str:
 # models
 
 
-def _built_from(project: Project, record: Record) -> tuple[dvc.DataVersion | None, list[str]]:
-    """The data version at the commit that made the results, and whether data.dvc is newer."""
-    if record.commit is None and git.read_text(project, _LOCK) != git.read_text(
-        project, _LOCK, git.resolve(project, "HEAD")
-    ):
-        return record.data, []
-    made = made_by(project, record.commit or git.resolve(project, "HEAD"))
+def _built_from(project: Project, record: Record) -> tuple[str, list[str]]:
+    """The MD5 of the data version that made the results, and whether data.dvc pins another."""
+    pinned = record.data.md5.removesuffix(".dir") if record.data else ""
+    built = record.built_from or _pinned_then(project, record.commit) or pinned
+    if built == pinned or not pinned:
+        return built, []
+    return built, [f"{_DATA} pins {pinned[:7]}, not the {built[:7]} of these results; 'digits run'"]
+
+
+def _pinned_then(project: Project, commit: str | None) -> str:
+    """What data.dvc pinned when the results were made: dvc.lock once had only parts of data/."""
+    head = commit or git.resolve(project, "HEAD")
+    if commit is None and git.read_text(project, _LOCK) != git.read_text(project, _LOCK, head):
+        return ""
     try:
-        built = dvc.find_data_version(project, made)
+        version = dvc.find_data_version(project, made_by(project, head))
     except DataError:
-        return record.data, []  # the record names the problem
-    if built and record.data and built.md5 != record.data.md5:
-        short = record.data.md5[:7]
-        return built, [f"{_DATA} pins {short}, newer than these results; run 'digits run'"]
-    return built or record.data, []
+        return ""
+    return version.md5.removesuffix(".dir") if version else ""
 
 
 # uses of data
@@ -238,7 +240,7 @@ def _use(project: Project, state: _State, record: Record, how: list[How], record
         commit=state.commit,
         date=state.date,
         subject=state.subject,
-        md5=record.data.md5.removesuffix(".dir") if record.data else "",
+        md5=_built_from(project, record)[0],
         weights=next(iter(record.weights.values()), ""),
         recorded=recorded,
         how=how,

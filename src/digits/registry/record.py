@@ -34,12 +34,13 @@ _PATHS = {
 class Batch:
     """What is recorded of one batch of handwriting; None where it is not.
 
-    Shares are 0–1. `trained_on` also makes its accuracy an in-sample one. `drift` is the verdict,
-    `drifted` are the features that differ, the most distant first.
+    Shares are 0–1. `in_sample` is the number of its images that the model was trained or chosen on.
+    `drift` is the verdict, `drifted` are the features that differ, the most distant first.
     """
 
     name: str
     trained_on: bool | None
+    in_sample: int | None
     evaluated: bool
     n: int | None
     errors: int | None
@@ -71,7 +72,7 @@ class Record:
     drift: dict[str, Any]
     validation: dict[str, Any]
     lock: dict[str, Any]
-    data: DataVersion | None
+    data: DataVersion | None  # pinned by data.dvc; `built_from` is the one that was used
     problems: list[str] = field(default_factory=list)  # why documents can't be read
 
     @classmethod
@@ -124,6 +125,12 @@ class Record:
         """Path → DVC's MD5 of the sources that the results were made with."""
         deps = {path: digest for one in self.stages for path, digest in one.deps.items()}
         return {path: deps[path] for path in sorted(deps) if path.startswith("src/")}
+
+    @property
+    def built_from(self) -> str:
+        """The MD5 of the data version that the results were made from; empty if not recorded."""
+        data = (stage.deps.get("data", "") for stage in self.stages)
+        return next(filter(None, data), "").removesuffix(".dir")
 
     @property
     def train_batches(self) -> list[str] | None:
@@ -238,17 +245,16 @@ def _batch(
     train_batches: list[str] | None,
 ) -> Batch:
     figures, drift = mapping(evaluated, name), mapping(checked, name)
-    in_sample, verdict = at(figures, "in_sample"), at(drift, "drift")
+    in_sample, verdict = count(figures, "in_sample"), at(drift, "drift")
     trained_on = None if train_batches is None else text(name) in train_batches
-    if isinstance(in_sample, bool):
-        trained_on = in_sample or bool(trained_on)
     # older evaluations left the accuracy on a batch to the drift report
     source = figures if number(figures, "accuracy") is not None else drift
     tests = mapping(drift, "tests")
     drifted = [feature for feature in tests if at(tests, feature, "drift") is True]
     return Batch(
         name=text(name),
-        trained_on=trained_on,
+        trained_on=True if in_sample else trained_on,
+        in_sample=in_sample,
         evaluated=number(source, "accuracy") is not None,
         n=count(figures, "n") if "n" in figures else count(drift, "n"),
         errors=count(figures, "errors"),
