@@ -86,7 +86,8 @@ def judge(
         findings += _against(champion, challenger, sets, policy)
         findings += _loosened(champion, policy)
     if trial:
-        findings += _production(trial, champion_trial, policy)
+        findings += _production(trial, policy)
+        findings += _slowdown(trial, champion_trial, policy) if champion else ()
     verdict, reasons = _verdict(challenger, champion, findings, bool(problems))
     name = champion.name if champion else None
     return Judgement(verdict, challenger.name, name, reasons, findings, sets)
@@ -223,7 +224,7 @@ def _loosened(champion: Evidence, policy: Gate) -> Iterator[Finding]:
         yield Finding("policy", "warning", f"the policy was loosened: {change}")
 
 
-def _production(trial: Trial, champion: Trial | None, policy: Gate) -> Iterator[Finding]:
+def _production(trial: Trial, policy: Gate) -> Iterator[Finding]:
     """The model in a clean process."""
     if trial.error:
         yield Finding("clean process", "fail", f"the model doesn't run: {trial.error}")
@@ -244,10 +245,17 @@ def _production(trial: Trial, champion: Trial | None, policy: Gate) -> Iterator[
     for check, value, limit, unit in limits:
         status: Status = "pass" if value <= limit else "fail"
         yield Finding(check, status, f"{value:.3g} {unit}, at most {limit:g}")
+
+
+def _slowdown(trial: Trial, champion: Trial | None, policy: Gate) -> Iterator[Finding]:
+    if trial.error:
+        return
     if champion is None or champion.error:
+        text = "speed was not compared: the champion's files are not here, or it doesn't run"
+        yield Finding("latency", "warning", text)
         return
     ratio = trial.milliseconds / champion.milliseconds
-    status = "pass" if ratio <= policy.max_slowdown else "worse"
+    status: Status = "pass" if ratio <= policy.max_slowdown else "worse"
     text = f"{ratio:.2f} times the champion's time, at most {policy.max_slowdown:g}"
     yield Finding("latency", status, text)
 

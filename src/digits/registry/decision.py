@@ -1,0 +1,84 @@
+"""`digits gate` and `digits models promote`: the challenger against the champion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from digits.core import params
+from digits.core.errors import RegistryError
+from digits.core.project import Project
+from digits.gate import evidence, infrastructure, judgement, pictures
+from digits.gate.evidence import Evidence
+from digits.gate.infrastructure import Trial
+from digits.gate.judgement import Judgement
+from digits.gate.pictures import Tile
+from digits.registry import registry
+from digits.registry.registry import Version
+from digits.versioning import consistency, git
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A judgement, what it is based on, and the images that changed sides."""
+
+    judgement: Judgement
+    challenger: Evidence
+    champion: Evidence | None
+    tiles: Mapping[str, list[Tile]]
+
+
+def decide(project: Project, version: str | None = None, *, trial: bool = True) -> Decision:
+    """Judge a version, by default the working tree, against the champion.
+
+    Args:
+        version: its name in the registry.
+        trial: also run both models in clean processes, for a few seconds.
+
+    Raises:
+        RegistryError: the version isn't registered.
+        ParameterError: params.yaml, which holds the policy, is invalid.
+    """
+    policy = params.load(project.params).gate
+    chosen = registry.find(project, version) if version else None
+    best = _champion(project)
+    challenger = _evidence(project, chosen)
+    champion = _evidence(project, best) if best else None
+    problems = consistency.check(project, challenger.commit).problems
+    trials: tuple[Trial | None, Trial | None] = (None, None)
+    if trial and not problems:
+        root = registry.materialise(project, chosen.name) if chosen else project.root
+        golden = git.read_bytes(project, project.relative(project.golden), challenger.commit)
+        trials = infrastructure.try_out(golden, root, _files(project, best))
+    result = judgement.judge(
+        challenger,
+        champion,
+        policy,
+        problems=problems,
+        trial=trials[0],
+        champion_trial=trials[1],
+    )
+    tiles = pictures.changed(project, champion, challenger, result.sets) if champion else {}
+    return Decision(result, challenger, champion, tiles)
+
+
+def _champion(project: Project) -> Version | None:
+    try:
+        return registry.find(project)
+    except RegistryError:
+        return None
+
+
+def _evidence(project: Project, version: Version | None) -> Evidence:
+    if version is None:
+        return evidence.read(project)
+    return evidence.read(project, version.commit, version.name)
+
+
+def _files(project: Project, champion: Version | None) -> Path | None:
+    """The champion's files, if DVC can get them."""
+    if champion is None:
+        return None
+    try:
+        return registry.materialise(project, champion.name)
+    except RegistryError:
+        return None
