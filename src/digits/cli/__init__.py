@@ -25,6 +25,7 @@ _SECTIONS = {
         "add": "Add a batch of handwriting to the data.",
     },
     "Models": {
+        "gate": "Judge whether a model may replace the champion.",
         "compare": "Compare results with another revision.",
         "verify": "Check that the committed results are what this commit produces.",
         "lineage": "Show what made a model, or which models used data.",

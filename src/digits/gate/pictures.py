@@ -67,7 +67,9 @@ def draw(tiles: Sequence[Tile], most: int = 40) -> bytes:
     for place, tile in enumerate(shown):
         row, column = divmod(place, columns)
         left, top = column * width + _PAD, row * height + _PAD
-        glyph = Image.fromarray(255 - np.asarray(tile.image)).resize((side, side), Image.NEAREST)
+        glyph = Image.fromarray(255 - np.asarray(tile.image)).resize(
+            (side, side), Image.Resampling.NEAREST
+        )
         page.paste(glyph, (left, top))
         pen.rectangle((left - 1, top - 1, left + side, top + side), outline="#dfe3e8")
         pen.text((left, top + side + 2), tile.caption, fill=_INK, font=font)
