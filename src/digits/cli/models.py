@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from digits.cli import _model_history
 from digits.cli._terminal import json_option
 from digits.core.errors import RegistryError, Verdict
 from digits.core.project import Project
@@ -113,3 +114,7 @@ def verify(as_json: bool) -> None:
     ]
     if mismatches:
         raise Verdict("; ".join(mismatches))
+
+
+command.add_command(_model_history.show)
+command.add_command(_model_history.history_)

@@ -131,7 +131,7 @@ def model(
 ) -> Model:
     """What made the model of a commit, by default of the working tree."""
     record = Record.read(project, commit)
-    md5, problems = _built_from(project, record)
+    md5, problems = built_from(project, record)
     if not record.stages:
         problems.append(f"no results: {_LOCK} is missing; run 'digits run' and commit it")
     head = commit or git.resolve(project, "HEAD")
@@ -180,7 +180,7 @@ def made_by(project: Project, commit: str) -> str:
 # models
 
 
-def _built_from(project: Project, record: Record) -> tuple[str, list[str]]:
+def built_from(project: Project, record: Record) -> tuple[str, list[str]]:
     """The MD5 of the data version that made the results, and whether data.dvc pins another."""
     pinned = record.data.md5.removesuffix(".dir") if record.data else ""
     built = record.built_from or _pinned_then(project, record.commit) or pinned
@@ -240,7 +240,7 @@ def _use(project: Project, state: _State, record: Record, how: list[How], record
         commit=state.commit,
         date=state.date,
         subject=state.subject,
-        md5=_built_from(project, record)[0],
+        md5=built_from(project, record)[0],
         weights=next(iter(record.weights.values()), ""),
         recorded=recorded,
         how=how,
