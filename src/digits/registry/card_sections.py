@@ -87,7 +87,9 @@ def status(one: Card) -> str:
         parts.append(f"developed from {one.parent}")
     elif one.version:
         parts.append("the first version")
-    return "; ".join([*parts, f"commit {one.commit[:7]}"])
+    if one.version:
+        parts.append(f"commit {one.commit[:7]}")
+    return "; ".join(parts)
 
 
 def summary(one: Card) -> str:
@@ -355,7 +357,7 @@ def _data(one: Card) -> Section:
 
 
 def _provenance(one: Card) -> Section:
-    facts: list[tuple[str, Cell]] = [("Commit", Code(one.commit))]
+    facts: list[tuple[str, Cell]] = [("Commit" if one.version else "HEAD", Code(one.commit))]
     registration = one.registration
     if registration:
         facts.append(
