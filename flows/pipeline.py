@@ -1,4 +1,4 @@
-"""The pipeline: fetch the data, bring each stage up to date, write the report.
+"""The pipeline: fetch the data, bring each stage up to date, write the report, push.
 
 DVC knows the dependencies; this flow gives order, logs, retries and a summary.
 """
@@ -15,6 +15,7 @@ from prefect.states import Completed, Failed
 from digits.core import locking, params, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
+from digits.versioning import dvc
 from flows import summary, tasks
 from flows.summary import Step
 
@@ -47,11 +48,16 @@ def pipeline(force: bool = False, wait: bool = False) -> State[Any]:
 
 
 def _run_steps(project: Project, force: bool) -> list[Step]:
-    """Run one step after the other; the first that fails raises its error."""
+    """Run one step after the other; the first that fails raises its error.
+
+    The last one, which copies everything to the DVC remote, is left out without a remote.
+    """
     stages = (tasks.run_stage(stage, project.root, force).result() for stage in params.STAGES)
     first = tasks.fetch(project.root).result()
     last = (tasks.report, tasks.verify)
-    return [first, *stages, *(step(project.root).result() for step in last)]
+    steps = [first, *stages, *(step(project.root).result() for step in last)]
+    remote = dvc.default_remote(project)
+    return [*steps, tasks.push(project.root, remote).result()] if remote else steps
 
 
 @click.command()

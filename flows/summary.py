@@ -1,5 +1,6 @@
 """A run in a few lines: test results, what ran, how long it took, drift, where the reports are."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,10 +23,14 @@ _METRICS = {
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a run; `unchanged` means that its results were up to date or in DVC's run cache."""
+    """A step of a run.
+
+    `unchanged` means that its results were up to date or in DVC's run cache; only a push may be
+    `failed`, as any other failure ends the run.
+    """
 
     name: str
-    result: Literal["ran", "unchanged"]
+    result: Literal["ran", "unchanged", "failed"]
     seconds: float
     note: str = ""  # shown below the table
 
@@ -84,8 +89,9 @@ def markdown(project: Project, steps: Sequence[Step]) -> str:
 
 
 def _step_table(steps: Sequence[Step]) -> str:
-    ran = sum(step.result == "ran" for step in steps)
-    total = f"**{ran} ran, {len(steps) - ran} unchanged**"
+    counts = Counter(step.result for step in steps)
+    failed = f", {counts['failed']} failed" if counts["failed"] else ""
+    total = f"**{counts['ran']} ran, {counts['unchanged']} unchanged{failed}**"
     rows = [
         *((step.name, step.result, duration(step.seconds)) for step in steps),
         ("**total**", total, duration(sum(step.seconds for step in steps))),

@@ -14,9 +14,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from digits.core import files, processes
-from digits.core.errors import StageError, Verdict
+from digits.core.errors import DigitsError, StageError, Verdict
 from digits.core.project import Project
 from digits.core.stage import RESULT_PATH
+from digits.versioning import dvc
 from flows import summary
 from flows.summary import Step
 
@@ -35,6 +36,10 @@ _NOISE = re.compile(
         ]
     )
 )
+
+_PUSH_LIMIT = 30.0  # s, besides the time that the bytes take at
+_PUSH_SPEED = 1e6  # bytes/s
+_PUSH_WAIT = 5.0  # s before the second attempt
 
 
 @task(
@@ -72,6 +77,37 @@ def verify(root: Path) -> State[Any]:
     _log(note)
     seconds = round(time.monotonic() - start, 1)
     return Completed(message="ran", data=Step("verify", "ran", seconds, note))
+
+
+@task(name="push", task_run_name="push", cache_policy=NO_CACHE)
+def push(root: Path, remote: str) -> State[Any]:
+    """Copy data and results to the DVC remote. A failure is a warning: nothing is lost by it."""
+    project, start = Project(root), time.monotonic()
+    with processes.sigterm_interrupts():
+        problem = _push(project, start + _PUSH_LIMIT + dvc.pinned_bytes(project) / _PUSH_SPEED)
+    seconds = round(time.monotonic() - start, 1)
+    if problem:
+        note = f"Not pushed to {remote}: {problem}. Results are kept; to repeat it: dvc push"
+        get_run_logger().warning(note)
+        return Completed(message="not pushed", data=Step("push", "failed", seconds, note))
+    note = f"Pushed to {remote}."
+    _log(note)
+    return Completed(message=note, data=Step("push", "ran", seconds, note))
+
+
+def _push(project: Project, deadline: float) -> str:
+    """Push by `deadline` (monotonic), in two attempts; the reason if both fail, else empty."""
+    problem = ""
+    for wait in (0.0, _PUSH_WAIT):  # networks recover
+        time.sleep(wait)
+        try:
+            dvc.push(project, max(1.0, deadline - time.monotonic()))
+            return ""
+        except DigitsError as exc:
+            problem = str(exc)
+        if time.monotonic() > deadline:
+            break
+    return problem
 
 
 def _run(step: str, command: list[str], root: Path, result_path: Path | None = None) -> State[Any]:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from digits.versioning import command, git
 
 _LOCKED = "Unable to acquire lock"
 _CHANGED = frozenset({"modified", "new"})
+# S3 clients would ask an unreachable host five times, and one without keys the cloud's own network
+_IMPATIENT = {"AWS_MAX_ATTEMPTS": "2", "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "1"}
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,29 @@ class DataVersion:
     size: int | None
 
 
-def run(project: Project, *arguments: str) -> str:
+def run(
+    project: Project,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> str:
     """The standard output of a `dvc` command.
+
+    Args:
+        environment: variables to add to this process's.
+        timeout: seconds after which the command is killed.
 
     Raises:
         BusyError: another DVC process holds the project's lock.
         StageError: the command failed; the message includes DVC's error.
+        DigitsError: it took longer than `timeout`.
     """
-    done = command.run(project, sys.executable, "-m", "dvc", *arguments)
+    done = command.run(
+        project,
+        *(sys.executable, "-m", "dvc", *arguments),
+        environment=environment,
+        timeout=timeout,
+    )
     if done.returncode == 0:
         return done.stdout.decode()
     error = command.error_message(done.stderr)
@@ -104,6 +121,32 @@ def params_diff(project: Project, revision: str) -> dict[str, dict[str, Any]]:
 def remote_configured(project: Project) -> bool:
     """Whether DVC has a remote to download files from."""
     return bool(run(project, "remote", "list").strip())
+
+
+def default_remote(project: Project) -> str:
+    """The name of the remote that `dvc push` uses; empty if there is none."""
+    return run(project, "config", "core.remote").strip()
+
+
+def push(project: Project, timeout: float) -> None:
+    """Copy what data.dvc and dvc.lock pin from the cache to the default remote.
+
+    Args:
+        timeout: seconds; what was copied until then stays in the remote.
+
+    Raises:
+        BusyError: another DVC process holds the project's lock.
+        DigitsError: the remote can't be reached, refuses, or took longer than `timeout`.
+    """
+    run(project, "push", environment=_IMPATIENT, timeout=timeout)
+
+
+def pinned_bytes(project: Project) -> int:
+    """The size of what data.dvc and dvc.lock pin."""
+    stages = git.read_mapping(project, "dvc.lock").get("stages") or {}
+    outs = [out for stage in stages.values() for out in stage.get("outs", ())]
+    data = find_data_version(project)
+    return sum(out.get("size") or 0 for out in outs) + ((data and data.size) or 0)
 
 
 def get(project: Project, revision: str, path: str, target: Path) -> None:
