@@ -16,7 +16,7 @@ from digits.core import files
 from digits.core.errors import DataError, DigitsError, RegistryError
 from digits.core.project import Project
 from digits.registry import registry
-from digits.versioning import dvc
+from digits.versioning import consistency, dvc
 from digits.versioning.dvc import DataVersion
 from flows import services
 
@@ -55,6 +55,7 @@ class Status:
     model: dict[str, Any] | None  # of the working tree: name, accuracy, whether weights are present
     data: Data | None
     stale: dict[str, list[str]] | None  # stage → what changed
+    weights: str  # why models/ isn't what the model card describes; empty if it is, or is missing
     runs: list[Run] | None  # newest first
     drift: dict[str, dict[str, Any]] | None  # batch → verdict
     server: str | None  # the address of Prefect's UI while the server is up
@@ -77,7 +78,8 @@ def read(project: Project) -> Status:
             return None
 
     with ThreadPoolExecutor(1) as pool:
-        stale = pool.submit(dvc.stale, project)  # half a second, most of the time needed here
+        # half a second, most of the time needed here
+        consistent = pool.submit(consistency.check, project)
         return Status(
             champion=known("champion", lambda: _champion(project)),
             model=_model(project),
@@ -85,7 +87,8 @@ def read(project: Project) -> Status:
             runs=known("last runs", lambda: _runs(project.build / "prefect" / "prefect.db")),
             drift=_drift(project),
             server=services.url(project),
-            stale=known("stale stages", stale.result),
+            stale=known("stale stages", lambda: consistent.result().stale),
+            weights=known("weights", lambda: consistent.result().weights) or "",
             problems=problems,
         )
 

@@ -44,7 +44,7 @@ def command(as_json: bool) -> None:
 def _sections(current: Status) -> list[tuple[str, str]]:
     return [
         ("champion", _champion(current.champion)),
-        ("model", _model(current.model)),
+        ("model", _model(current.model) + (f"\n{current.weights}" if current.weights else "")),
         ("data", _data(current)),
         ("stale", _stale(current.stale)),
         ("runs", _runs(current.runs)),

@@ -45,6 +45,6 @@ def command(as_json: bool) -> None:
         if result.changed_outputs and result.verdict != "same":
             click.echo(f"  outputs that differ: {', '.join(result.changed_outputs)}")
         if result.verdict == "equivalent":
-            click.echo("  to restore the committed files: git checkout -- dvc.lock reports")
+            click.echo(f"  to restore the committed files: {verification.RESTORE}")
     if result.verdict == "different":
         raise Verdict(f"not what commit {result.commit[:7]} produces: {result.reasons[0]}")

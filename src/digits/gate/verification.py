@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from digits.core import files
-from digits.core.errors import DigitsError, RegistryError
+from digits.core.errors import DigitsError
 from digits.core.project import Project
-from digits.gate.comparison import mcnemar
-from digits.models import weights
-from digits.versioning import dvc, git
+from digits.gate import paired
+from digits.versioning import consistency, git
 
 MIN_AGREEMENT = 0.995  # share of test images with the same prediction; two seeds agree on 0.997
 MIN_P_VALUE = 0.05  # of McNemar's test
+RESTORE = "git checkout -- dvc.lock reports"
 _METRICS = ("accuracy", "precision", "recall", "f1")
 _NEUTRAL = {"train.arithmetic"}  # parameters that change rounding alone
 
@@ -57,8 +57,7 @@ class Verification:
             return (
                 f"The figures equal those of commit {commit} within chance, but not byte for byte: "
                 "this machine (GPU, ARM) or 'train.arithmetic: fast' rounds differently. There is "
-                "nothing to commit; 'git checkout -- dvc.lock reports' restores the committed "
-                "results."
+                f"nothing to commit; '{RESTORE}' restores the committed results."
             )
         return f"Different from commit {commit}: {self.reasons[0]}."
 
@@ -75,7 +74,11 @@ def verify(project: Project, revision: str = "HEAD") -> Verification:
         return Verification("different", commit, problems)
     inputs = _differing(_inputs(old), _inputs(new))
     outputs = _differing(_outputs(old), _outputs(new))
-    outputs += [path for path in _changed_reports(project, commit, new) if path not in outputs]
+    outputs += [
+        path
+        for path in _changed_reports(project, commit, new)
+        if not any(path == out or path.startswith(f"{out}/") for out in outputs)
+    ]
     if inputs:
         reason = f"the inputs are not those of the commit: {_listed(inputs)}"
         return Verification("different", commit, [reason], inputs, outputs)
@@ -95,7 +98,8 @@ def _equivalence(project: Project, commit: str, outputs: list[str]) -> Verificat
     old, new = (_mistakes(git.read_text(project, path, side) or "") for side in (commit, None))
     disagreeing = sum(old.get(index) != new.get(index) for index in {*old, *new})
     agreement = 1 - disagreeing / theirs["test"]["n"]
-    p_value = mcnemar(set(old), set(new)).p_value
+    wrong, right = len(new.keys() - old.keys()), len(old.keys() - new.keys())
+    p_value = paired.mcnemar(wrong, right)
     if agreement < MIN_AGREEMENT:
         reasons.append(f"{agreement:.2%} equal predictions, at least {MIN_AGREEMENT:.1%} expected")
     if p_value < MIN_P_VALUE:
@@ -118,14 +122,7 @@ def _inconsistent(project: Project) -> list[str]:
     card = files.read_json(project.model_card)
     if missing := [name for name in card["weights"] if not (project.root / name).is_file()]:
         raise DigitsError(f"{missing[0]}: not found; run 'digits run' to build it")
-    problems = [
-        f"{stage} is stale: {_listed(changes)}" for stage, changes in dvc.stale(project).items()
-    ]
-    try:
-        weights.verified(project.root, card)
-    except RegistryError as exc:
-        problems.append(str(exc).partition(";")[0])
-    return problems
+    return consistency.check(project).problems
 
 
 def _lock(project: Project, commit: str | None) -> dict[str, Any]:
