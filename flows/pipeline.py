@@ -54,7 +54,7 @@ def _run_steps(project: Project, force: bool) -> list[Step]:
     """
     stages = (tasks.run_stage(stage, project.root, force).result() for stage in params.STAGES)
     first = tasks.fetch(project.root).result()
-    last = (tasks.report, tasks.verify)
+    last = (tasks.gate, tasks.report, tasks.verify)
     steps = [first, *stages, *(step(project.root).result() for step in last)]
     remote = dvc.default_remote(project)
     return [*steps, tasks.push(project.root, remote).result()] if remote else steps

@@ -11,6 +11,8 @@ from digits.core.project import Project
 from digits.data import mnist
 from digits.formatting import duration, markdown_table, markdown_text
 from digits.gate import verification
+from digits.registry import decision
+from digits.reports import gate
 from digits.versioning import dvc
 
 _METRICS = {
@@ -59,6 +61,17 @@ def rebuild_note(project: Project) -> str:
         return verification.verify(project).summary()
     except DigitsError:
         return ""
+
+
+def gate_note(project: Project) -> str:
+    """The gate's verdict on the tree's model and its reasons; details go to build/gate."""
+    try:
+        decided = decision.decide(project)
+    except DigitsError as exc:
+        return f"Gate: not judged ({exc})"
+    gate.write(project, decided)
+    reasons = "; ".join(decided.judgement.reasons)
+    return f"Gate: {gate.headline(decided.judgement)}: {reasons}."
 
 
 def show(project: Project, steps: Sequence[Step]) -> None:

@@ -63,6 +63,16 @@ def run_stage(stage: str, root: Path, force: bool = False) -> State[Any]:
         return _run(stage, ["dvc", "repro", "--single-item", *options, stage], root, result)
 
 
+@task(name="gate", task_run_name="gate", cache_policy=NO_CACHE)
+def gate(root: Path) -> State[Any]:
+    """Judge the model against the champion; a negative verdict is a result, not a failure."""
+    start = time.monotonic()
+    note = summary.gate_note(Project(root))
+    _log(note)
+    seconds = round(time.monotonic() - start, 1)
+    return Completed(message="ran", data=Step("gate", "ran", seconds, note))
+
+
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(root: Path) -> State[Any]:
     """Write the HTML report, reports/index.html."""

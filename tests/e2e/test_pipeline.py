@@ -23,7 +23,7 @@ from digits.recogniser import Recogniser
 
 pytestmark = pytest.mark.timeout(400)
 
-STEPS = ("fetch", *STAGES, "report", "verify")
+STEPS = ("fetch", *STAGES, "gate", "report", "verify")
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,15 @@
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import run, set_param
+from conftest import exit_code, run, set_param
 
 from digits.core import files
 from digits.core.project import Project
-from digits.data import mnist
+from digits.data import dataset, mnist
+from digits.data.dataset import Split
+from digits.plots import sheets
 
 
 def stage(project: Project, name: str) -> "subprocess.CompletedProcess[str]":
@@ -93,6 +96,49 @@ def test_preprocess_refuses_an_unknown_batch(built_project: Project) -> None:
     assert "'nobody'; known: uci-digits" in done.stderr
 
 
+def test_preprocess_keeps_a_golden_image_of_each_digit_that_belongs_to_val(
+    built_project: Project,
+) -> None:
+    golden = sheets.cells(built_project.golden.read_bytes())
+    val = Split.read(built_project.splits, "val")
+    for digit, image in enumerate(golden):
+        same = (val.images == image).all(axis=(1, 2))
+        assert set(val.labels[same]) == {digit}
+
+
+def test_evaluate_scores_each_labelled_batch_and_marks_what_was_trained_on(
+    built_project: Project,
+) -> None:
+    before = files.read_json(built_project.metrics)["batches"]["uci-digits"]
+    assert (before["n"], before["in_sample"]) == (120, 0)
+    table = pd.read_csv(built_project.batch_mistakes)
+    assert len(table) == before["errors"]
+    cells = sheets.cells(built_project.batch_mistakes_sheet.read_bytes())
+    images = files.read_array(built_project.ingested / "images.npy")[1797:]
+    for cell, index in zip(cells, table["index"], strict=False):
+        np.testing.assert_array_equal(cell, images[index])
+
+    ids = dataset.read_ids(built_project.splits, "train").copy()
+    ids[:100] = np.arange(1797, 1897)
+    dataset.write_ids(built_project.splits, "train", ids)
+    assert stage(built_project, "evaluate").returncode == 0
+    assert files.read_json(built_project.metrics)["batches"]["uci-digits"]["in_sample"] == 100
+
+
+def test_evaluate_finds_test_images_among_training_images(built_project: Project) -> None:
+    assert set(files.read_json(built_project.metrics)["leaks"].values()) == {0}
+    test, train = (Split.read(built_project.splits, name) for name in ("test", "train"))
+    images = train.images.copy()
+    images[:5] = test.images[:5]  # found by their pixels
+    Split(images, train.labels).write(built_project.splits, "train")
+    ids = dataset.read_ids(built_project.splits, "train").copy()
+    ids[10:12] = dataset.read_ids(built_project.splits, "test")[10:12]  # found by their ids
+    dataset.write_ids(built_project.splits, "train", ids)
+    assert stage(built_project, "evaluate").returncode == 0
+    assert files.read_json(built_project.metrics)["leaks"]["test_in_train"] == 7
+    assert exit_code("gate", "--json") == 1
+
+
 def test_train_pins_its_weights_and_evaluate_refuses_altered_ones(built_project: Project) -> None:
     weights = built_project.models / "digits.weights.h5"
     card = files.read_json(built_project.model_card)
@@ -114,8 +160,6 @@ def test_train_with_an_unknown_model_lists_the_known_ones(built_project: Project
 
 
 def test_metrics_match_the_predictions(built_project: Project) -> None:
-    import pandas as pd
-
     table = pd.read_csv(built_project.evaluated / "predictions.csv")
     test = files.read_json(built_project.metrics)["test"]
     right = int((table["actual"] == table["predicted"]).sum())
