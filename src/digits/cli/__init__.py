@@ -27,6 +27,7 @@ _SECTIONS = {
     "Models": {
         "gate": "Judge whether a model may replace the champion.",
         "compare": "Compare results with another revision.",
+        "propose": "Commit new results on a branch, for a pull request.",
         "verify": "Check that the committed results are what this commit produces.",
         "lineage": "Show what made a model, or which models used data.",
         "models": "Register, promote, roll back and verify model versions.",

@@ -1,6 +1,7 @@
 """Questions to git, through its command line, and files as of a commit."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -12,13 +13,16 @@ from digits.versioning import command
 _EXPERIMENTS = "refs/exps/??/*/*"  # DVC's: <base commit>/<name>; leaves out DVC's internal refs
 
 
-def run(project: Project, *arguments: str) -> str:
+def run(project: Project, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """The standard output of a git command.
+
+    Args:
+        environment: variables to add to this process's.
 
     Raises:
         DigitsError: git is not installed, or the command failed.
     """
-    done = command.run(project, "git", *arguments)
+    done = command.run(project, "git", *arguments, environment=environment)
     if done.returncode:
         raise DigitsError(f"git {arguments[0]}: {command.error_message(done.stderr)}")
     return done.stdout.decode(errors="replace")
@@ -46,6 +50,18 @@ def merge_base(project: Project, branch: str) -> str | None:
     """The newest commit that `branch` and HEAD share; None if either is missing or none is."""
     commit = _output(project, "merge-base", "--end-of-options", branch, "HEAD")
     return commit.strip() if commit else None
+
+
+def changed_files(project: Project, commit: str, *paths: str) -> list[str]:
+    """Tracked files, by default of the whole project, that differ from a commit's."""
+    arguments = ("diff", "--name-only", "--no-renames", "--relative", "-z", commit, "--", *paths)
+    return sorted(filter(None, run(project, *arguments).split("\0")))
+
+
+def new_files(project: Project, *paths: str) -> list[str]:
+    """Files that git neither tracks nor ignores."""
+    arguments = ("ls-files", "--others", "--exclude-standard", "-z", "--", *paths)
+    return sorted(filter(None, run(project, *arguments).split("\0")))
 
 
 def read_bytes(project: Project, path: str, commit: str | None = None) -> bytes | None:
