@@ -13,6 +13,8 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
+import repository
+import toy_model
 import yaml
 from absl import logging as absl_logging
 from matplotlib.figure import Figure
@@ -23,7 +25,9 @@ from digits.core.params import Augmentation
 from digits.core.project import Project
 from digits.data import dataset, handwriting, mnist
 from digits.data.dataset import Split
+from digits.gate.judgement import Judgement
 from digits.images import glyphs
+from digits.registry import decision, registry
 
 # a slow machine must not fail a test
 hypothesis.settings.register_profile("digits", deadline=None)
@@ -135,6 +139,42 @@ def first_run(built_template: Path, shared_folder: Path) -> str:
 def prefect_home(built_template: Path, shared_folder: Path) -> Path:
     """The Prefect folder of that run; creating its database takes longer than a run."""
     return shared_folder / "prefect"
+
+
+@pytest.fixture(scope="session")
+def _toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """v0.1.0 and v0.2.0 are registered and in the DVC remote; HEAD's model is another one."""
+    project = toy_model.make(tmp_path_factory.mktemp("toy") / "project")
+    for seed, version in ((1, "v0.1.0"), (2, "v0.2.0")):
+        toy_model.train(project, seed)
+        registry.register(project, version)
+    toy_model.train(project, 3)
+    repository.dvc(project.root, "push", "--quiet", "--all-tags", "models")
+    return project.root
+
+
+@pytest.fixture
+def toy_project(_toy_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A fresh copy of a project with a tiny model and two versions, as the working directory."""
+    project = toy_model.copy(_toy_template, tmp_path / "copy")
+    monkeypatch.chdir(project.root)
+    return project
+
+
+@pytest.fixture
+def toy_clone(toy_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A fresh clone of `toy_project`, as the working directory: no DVC cache, the same remote."""
+    clone = toy_model.clone(toy_project)
+    monkeypatch.chdir(clone.root)
+    return clone
+
+
+@pytest.fixture
+def gate_approves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate says "promote" at once, for tests that are about something else."""
+    judgement = Judgement("promote", "challenger", None, ["it is better"], [], {})
+    decided = decision.Decision(judgement, None, None, {})  # type: ignore[arg-type]
+    monkeypatch.setattr(decision, "decide", lambda *_, **__: decided)
 
 
 def exit_code(*arguments: str) -> int:

@@ -49,7 +49,7 @@ def test_a_built_project_has_model_data_and_drift(built_project: Project) -> Non
 
 def test_the_champion_has_version_commit_and_accuracy(built_project: Project) -> None:
     version = registry.register(built_project)
-    registry.promote(built_project, version.name)
+    registry.promote(built_project, version.name, force=True, reason="a test")
     champion = status.read(built_project).champion
     assert champion == {
         "version": "v0.1.0",

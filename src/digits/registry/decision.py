@@ -6,14 +6,15 @@ from pathlib import Path
 
 from digits.core import params
 from digits.core.errors import RegistryError
+from digits.core.params import Gate
 from digits.core.project import Project
 from digits.gate import evidence, infrastructure, judgement, pictures
 from digits.gate.evidence import Evidence
 from digits.gate.infrastructure import Trial
 from digits.gate.judgement import Judgement
 from digits.gate.pictures import Tile
-from digits.registry import registry
-from digits.registry.registry import Version
+from digits.registry import store
+from digits.registry.catalogue import Version, find
 from digits.versioning import consistency, git
 
 
@@ -27,26 +28,33 @@ class Decision:
     tiles: Mapping[str, list[Tile]]
 
 
-def decide(project: Project, version: str | None = None, *, trial: bool = True) -> Decision:
+def decide(
+    project: Project,
+    version: str | None = None,
+    policy: Gate | None = None,
+    *,
+    trial: bool = True,
+) -> Decision:
     """Judge a version, by default the working tree, against the champion.
 
     Args:
         version: its name in the registry.
+        policy: default: that of params.yaml in the working tree.
         trial: also run both models in clean processes, for a few seconds.
 
     Raises:
         RegistryError: the version isn't registered.
         ParameterError: params.yaml, which holds the policy, is invalid.
     """
-    policy = params.load(project.params).gate
-    chosen = registry.find(project, version) if version else None
+    policy = policy or params.load(project.params).gate
+    chosen = find(project, version) if version else None
     best = _champion(project)
     challenger = _evidence(project, chosen)
     champion = _evidence(project, best) if best else None
     problems = consistency.check(project, challenger.commit).problems
     trials: tuple[Trial | None, Trial | None] = (None, None)
     if trial and not problems:
-        root = registry.materialise(project, chosen.name) if chosen else project.root
+        root = store.materialise(project, chosen) if chosen else project.root
         golden = git.read_bytes(project, project.relative(project.golden), challenger.commit)
         trials = infrastructure.try_out(golden, root, _files(project, best))
     result = judgement.judge(
@@ -63,7 +71,7 @@ def decide(project: Project, version: str | None = None, *, trial: bool = True) 
 
 def _champion(project: Project) -> Version | None:
     try:
-        return registry.find(project)
+        return find(project)
     except RegistryError:
         return None
 
@@ -79,6 +87,6 @@ def _files(project: Project, champion: Version | None) -> Path | None:
     if champion is None:
         return None
     try:
-        return registry.materialise(project, champion.name)
+        return store.materialise(project, champion)
     except RegistryError:
         return None

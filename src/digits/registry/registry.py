@@ -1,150 +1,172 @@
 """The model registry: which versions there are, and which one is the champion.
 
-GTO keeps it in annotated git tags (`digits@v0.2.0`, `digits#champion#3`), which `gto` and
-`dvc artifacts get` read too. A version is a commit: its model card, reports/model.json, holds the
-SHA-256 of every weights file, and DVC holds the files.
+It is kept in git tags in GTO's format, which `gto` and `dvc artifacts get` read too. What changes
+it holds a lock, so of two commands at once one wins, and the other says so.
 """
 
-import tempfile
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from re import fullmatch
+from pathlib import Path
 from typing import Any, Literal
 
-from digits.core import files
-from digits.core.errors import DataError, DigitsError, RegistryError, StageError
+from digits.core import files, locking
+from digits.core.errors import DigitsError, RegistryError
 from digits.core.project import Project
-from digits.models import weights
-from digits.versioning import dvc, git
+from digits.gate.judgement import Judgement
+from digits.registry import catalogue, decision, facts, merged, store, tags
+from digits.registry.catalogue import WORKSPACE, Version, find, versions
+from digits.registry.tags import ARTIFACT, CHAMPION
+from digits.versioning import consistency, git
 
-ARTIFACT = "digits"
-CHAMPION = "champion"
+__all__ = [
+    "ARTIFACT",
+    "CHAMPION",
+    "FIRST",
+    "WORKSPACE",
+    "Bump",
+    "Promotion",
+    "Version",
+    "find",
+    "get",
+    "materialise",
+    "promote",
+    "register",
+    "rollback",
+    "versions",
+]
+
 FIRST = "v0.1.0"
-WORKSPACE = "workspace"
-_MODELS = "models"  # the artifact's path in dvc.yaml, where every path of a model card starts
-_CARD = "reports/model.json"
-_METRICS = "reports/metrics.json"
-_ROLLBACK = "Roll back"  # how the message of a rollback's tag starts
 
 Bump = Literal["patch", "minor", "major"]
-State = Literal["ok", "mismatch", "absent"]
+Outcome = Literal["promoted", "already", "kept", "refused"]
 
 
 @dataclass(frozen=True)
-class Version:
-    """One registered model, with the accuracy and the digests that its commit reports."""
+class Promotion:
+    """What became of a promotion. `champion` is the champion afterwards, None if there is none.
 
-    name: str
-    tag: str
-    commit: str
-    champion: bool
-    accuracy: float | None  # on the test set, 0 to 1
-    weights: dict[str, str]  # path → SHA-256
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of checking one weights file of one version."""
-
-    version: str
-    file: str
-    state: State
-    expected: str
-    found: str
-
-
-def versions(project: Project) -> list[Version]:
-    """All registered versions, newest first.
-
-    Raises:
-        DigitsError: the registry can't be read.
+    `judgement` is None if the gate wasn't asked or couldn't be; `reasons` says why.
     """
-    commits, champions = _read_tags(project)
-    return [_read_version(project, name, commits, champions) for name in commits]
+
+    outcome: Outcome
+    version: Version
+    champion: Version | None
+    verdict: str
+    reasons: list[str]
+    judgement: Judgement | None = None
 
 
-def find(project: Project, version: str = CHAMPION) -> Version:
-    """The version with this name (`v0.1.0` or `0.1.0`), or the champion.
-
-    Raises:
-        RegistryError: the version is not registered, or there is no champion yet.
-        DigitsError: the registry can't be read.
-    """
-    commits, champions = _read_tags(project)
-    if version == CHAMPION and not champions:
-        raise RegistryError("no champion yet; run 'digits models promote VERSION'")
-    name = champions[-1] if version == CHAMPION else _with_v(version)
-    if name not in commits:
-        known = ", ".join(commits) or "none; run 'digits models register'"
-        raise RegistryError(f"version '{version}' is not registered; registered: {known}")
-    return _read_version(project, name, commits, champions)
-
-
-def register(project: Project, version: str | None = None, bump: Bump = "patch") -> Version:
+def register(
+    project: Project, version: str | None = None, bump: Bump = "patch", why: str = ""
+) -> Version:
     """Tag HEAD as `version`, by default the newest version with one of its numbers raised.
 
     Raises:
-        RegistryError: the tree differs from HEAD, the model card is not committed, the weights
-            don't match it, `version` is not a version number, or HEAD or `version` is registered
-            already.
+        RegistryError: something is stale or not committed, the weights don't match HEAD's model
+            card or are those of a registered version, `version` is not a version number, or HEAD
+            or `version` is registered already.
+        BusyError: another command is changing the registry.
     """
-    from gto import api
-    from gto.versions import SemVer
-
-    head = git.resolve(project, "HEAD")
-    _check_committed(project)
-    weights.verified(project.root, _card(project, head))
-    if version and not SemVer.is_valid(_with_v(version)):
-        raise RegistryError(f"'{version}' is not a version number; expected a form like {FIRST}")
-    name = _with_v(version) if version else None
-    if not version and not _read_tags(project)[0]:
-        name = FIRST
-    bumped = {} if name else {f"bump_{bump}": True}
-    with _gto_errors("no tag was made"):
-        event = api.register(project.root, ARTIFACT, head, version=name, **bumped)
-    return find(project, event.version)
-
-
-def promote(project: Project, version: str) -> tuple[Version, bool]:
-    """Make a version the champion; returns it, and whether the champion changed."""
-    chosen = find(project, version)
-    if not chosen.champion:
-        _assign(project, chosen.name, f"Promote {chosen.name}")
-    return find(project, chosen.name), not chosen.champion
+    with _changing(project, "digits models register"):
+        state = catalogue.read(project)
+        name = _new_name(list(state.registered), version, bump)
+        head = git.resolve(project, "HEAD")
+        _check_new(project, name, head, state)
+        parent = state.champion or next(iter(state.registered), None)
+        recorded = {
+            "event": "register",
+            "version": name,
+            "parent": parent,
+            "why": why,
+            "environment": facts.of_machine(),
+            **facts.of_commit(project, head),
+        }
+        _create(
+            project, tags.name_of_version(name), head, _titled(f"Register {name}", why), recorded
+        )
+    return find(project, name)
 
 
-def rollback(project: Project) -> tuple[Version, Version]:
-    """Make the previous champion the champion again; returns it and the one it replaces.
+def promote(
+    project: Project, version: str, why: str = "", force: bool = False, reason: str = ""
+) -> Promotion:
+    """Make a version the champion, if the gate says so and its commit is merged.
 
-    A second rollback goes back one more champion; it doesn't undo the first.
+    Args:
+        force: promote it whatever the gate says, and unmerged; needs a `reason`.
 
     Raises:
-        RegistryError: there is no previous champion.
+        RegistryError: the version is unknown or not merged, its files are missing or don't match
+            its card, or `force` comes without a reason.
+        BusyError: another command is changing the registry.
     """
-    _, champions = _read_tags(project)
-    if len(champions) < 2:
-        reason = f"{champions[0]} is the first champion" if champions else "no champion yet"
-        raise RegistryError(f"{reason}: nothing to roll back to")
-    previous, current = champions[-2:]
-    _assign(project, previous, f"{_ROLLBACK} from {current} to {previous}")
-    return find(project, previous), find(project, current)
+    if force and not reason.strip():
+        raise RegistryError("--force needs --reason TEXT, which is recorded")
+    with _changing(project, "digits models promote"):
+        chosen = find(project, version)
+        if chosen.champion:
+            return Promotion("already", chosen, chosen, "", [])
+        unmerged = merged.objection(project, chosen.commit)
+        if unmerged and not force:
+            raise RegistryError(f"{chosen.name}: {unmerged}; or use --force --reason TEXT")
+        current = catalogue.read(project).champion
+        # a champion that another program makes while the gate works takes this name
+        tag = tags.name_of_next_champion(project)
+        champion = find(project, current) if current else None
+        store.materialise(project, chosen)  # a model whose files are wrong can't be forced, either
+        verdict, reasons, judgement = _judge(project, chosen, force)
+        if verdict != "promote" and not force:
+            outcome: Outcome = "kept" if verdict == "keep" else "refused"
+            return Promotion(outcome, chosen, champion, verdict, reasons, judgement)
+        recorded = {
+            "event": "promote",
+            "version": chosen.name,
+            "commit": chosen.commit,
+            "weights": chosen.weights,
+            "parent": current,
+            "why": why,
+            "verdict": verdict,
+            "reasons": reasons,
+            "forced": reason if force else None,
+            "merged": not unmerged,
+        }
+        against = f"Promote {chosen.name} against the gate" if verdict != "promote" else ""
+        subject = _titled(against or f"Promote {chosen.name}", reason or why or "; ".join(reasons))
+        _create(project, tag, chosen.commit, subject, recorded)
+    made = find(project, chosen.name)
+    return Promotion("promoted", made, made, verdict, reasons, judgement)
 
 
-def verify(project: Project) -> list[Check]:
-    """Check every weights file of the workspace and of every version against its model card.
+def rollback(project: Project, reason: str = "") -> tuple[Version, Version]:
+    """Make the previous champion the champion again; returns it and the one it replaces.
 
-    A version's files are read from build/registry, else from DVC's cache or remote. A file that
-    is in none of them is "absent".
+    A second rollback goes back one more champion; it doesn't undo the first. The gate isn't asked.
+
+    Raises:
+        RegistryError: there is no previous champion, or its files are missing or don't match its
+            card.
+        BusyError: another command is changing the registry.
     """
-    checks: list[Check] = []
-    if project.model_card.is_file():
-        card = files.read_json(project.model_card)
-        checks += _check_files(WORKSPACE, project.root, _digests(card))
-    for version in versions(project):
-        checks += _check_version(project, version)
-    return checks
+    with _changing(project, "digits models rollback"):
+        champions = catalogue.read(project).champions
+        if len(champions) < 2:
+            why = f"{champions[0]} is the first champion" if champions else "no champion yet"
+            raise RegistryError(f"{why}: nothing to roll back to; see 'digits models list'")
+        previous, current = (find(project, name) for name in champions[-2:])
+        store.materialise(project, previous)
+        subject = f"{catalogue.ROLLBACK} from {current.name} to {previous.name}"
+        recorded = {
+            "event": "rollback",
+            "version": previous.name,
+            "commit": previous.commit,
+            "weights": previous.weights,
+            "parent": current.name,
+            "why": reason,
+        }
+        name = tags.name_of_next_champion(project)
+        _create(project, name, previous.commit, _titled(subject, reason), recorded)
+    return find(project, previous.name), find(project, current.name)
 
 
 def materialise(project: Project, version: str = CHAMPION) -> Path:
@@ -153,165 +175,103 @@ def materialise(project: Project, version: str = CHAMPION) -> Path:
     Raises:
         RegistryError: the version is unknown, its files are missing, or they don't match its card.
     """
+    return store.materialise(project, find(project, version))
+
+
+def get(project: Project, version: str, out: Path | None = None) -> tuple[Version, Path]:
+    """A version, and the folder that holds exactly its files, by default in build/registry.
+
+    Raises:
+        RegistryError: as for `materialise`, or `out` holds something else.
+    """
     chosen = find(project, version)
-    card = _card(project, chosen.commit)
-    folder = project.registry_cache / chosen.name
-    if not _matches(folder, card):  # missing or damaged; it is only a copy, so replace it
-        with files.replacing_folder(folder) as temporary:
-            _download(project, chosen, temporary / _MODELS)
-            weights.verified(temporary, card)
-            files.write_json(temporary / _CARD, card)
-    return folder
+    return chosen, store.get(project, chosen, out)
 
 
-# tags
+@contextlib.contextmanager
+def _changing(project: Project, who: str) -> Iterator[None]:
+    """Be the only command that changes the registry of this clone, and clean up after a killed one.
+
+    Raises:
+        BusyError: another one is at work.
+    """
+    with locking.exclusive(project.state / "registry.lock", who):
+        tags.clear_abandoned_locks(project)
+        yield
 
 
-def _read_tags(project: Project) -> tuple[dict[str, str], list[str]]:
-    """The registered versions and their commits, newest first; the champions, current one last."""
-    from gto import api
+def _new_name(existing: list[str], version: str | None, bump: Bump) -> str:
     from gto.versions import SemVer
 
-    with _gto_errors("the registry can't be read", DigitsError):
-        events = api.history(project.root, ARTIFACT, ascending=True)
-    commits: dict[str, str] = {}
-    for event in events:
-        if event["event"] == "registration":
-            commits[event["version"]] = event["commit"]
-        elif event["event"] == "deregistration":
-            commits.pop(event["version"], None)
-    newest_first = sorted(commits, key=SemVer, reverse=True)
-
-    changes = [one for one in events if one["stage"] == CHAMPION and one["version"] in commits]
-    # GTO orders events by time in whole seconds; its counter orders those of the same second
-    changes.sort(key=lambda event: api.parse_tag(event["ref"]).get("counter", 0))
-    return {name: commits[name] for name in newest_first}, _champions(changes)
+    if version is None:
+        if not existing:
+            return FIRST
+        return str(SemVer(existing[0]).bump(**{f"bump_{bump}": True}).version)
+    name = catalogue.with_v(version)
+    if not SemVer.is_valid(name):
+        raise RegistryError(f"'{version}' is not a version number; expected a form like {FIRST}")
+    return name
 
 
-def _champions(changes: list[dict[str, Any]]) -> list[str]:
-    """The champions, current one last; a rollback removes the champion that it replaces."""
-    champions: list[str] = []
-    for event in changes:
-        name = event["version"]
-        if event["event"] == "unassignment":
-            champions = [champion for champion in champions if champion != name]
-        elif event["message"].startswith(_ROLLBACK) and champions[-2:-1] == [name]:
-            champions.pop()
-        elif champions[-1:] != [name]:
-            champions.append(name)
-    return champions
-
-
-def _assign(project: Project, version: str, message: str) -> None:
-    from gto import api
-
-    # force: GTO refuses a version that was champion before
-    with _gto_errors("no tag was made"):
-        api.assign(project.root, ARTIFACT, CHAMPION, version, message=message, force=True)
-
-
-def _with_v(version: str) -> str:
-    return f"v{version.removeprefix('v')}"
-
-
-@contextmanager
-def _gto_errors(context: str, error: type[DigitsError] = RegistryError) -> Iterator[None]:
-    from gto.exceptions import GTOException
-    from scmrepo.exceptions import SCMError
-
-    try:
-        yield
-    except (GTOException, SCMError) as exc:
-        raise error(f"{context}: {' '.join(str(exc).split())}") from exc
-
-
-# versions
-
-
-def _read_version(
-    project: Project, name: str, commits: dict[str, str], champions: list[str]
-) -> Version:
-    """A version; without figures if its reports are missing or damaged, which `verify` reports."""
-    commit, accuracy, digests = commits[name], None, {}
-    with suppress(DigitsError):
-        digests = _digests(_card(project, commit))
-    with suppress(DataError, AttributeError, LookupError, TypeError, ValueError):
-        accuracy = float(git.read_mapping(project, _METRICS, commit).get("test", {})["accuracy"])
-    return Version(name, f"{ARTIFACT}@{name}", commit, name in champions[-1:], accuracy, digests)
-
-
-def _check_committed(project: Project) -> None:
-    paths = ["dvc.yaml", "dvc.lock", "params.yaml", "data.dvc", "reports"]
-    changed = git.run(project, "status", "--porcelain", "--untracked-files=no", "--", *paths)
-    if changed:
-        names = ", ".join(line[3:] for line in changed.splitlines()[:5])
-        raise RegistryError(f"differs from HEAD: {names}; commit it, then register")
-
-
-def _card(project: Project, commit: str) -> dict[str, Any]:
-    card = git.read_mapping(project, _CARD, commit)
-    if not card:
+def _check_new(project: Project, name: str, head: str, state: catalogue.State) -> None:
+    """Raise RegistryError unless HEAD can be registered under this name."""
+    if name in state.registered:
         raise RegistryError(
-            f"{_CARD}: not in commit {commit[:7]}; run 'dvc repro' and commit its reports"
+            f"{name} is registered already (commit {state.registered[name].commit[:7]}); "
+            "choose another version, or leave it out to count up"
         )
-    return card
-
-
-def _digests(card: dict[str, Any]) -> dict[str, str]:
-    """The weights files of a model card: path → SHA-256."""
-    digests = card.get("weights")
-    if not isinstance(digests, dict) or not digests:
-        raise RegistryError(f"{_CARD}: lists no weights; run 'dvc repro' to write it again")
-    for name, digest in digests.items():
-        parts = PurePosixPath(name).parts
-        if parts[:1] != (_MODELS,) or ".." in parts:
-            raise RegistryError(f"{_CARD}: '{name}' is not a path inside {_MODELS}/")
-        if not fullmatch(r"[0-9a-f]{64}", str(digest)):
-            raise RegistryError(f"{_CARD}: '{name}' has {digest!r}, expected a SHA-256 in hex")
-    return dict(sorted(digests.items()))
-
-
-# weights files
-
-
-def _matches(folder: Path, card: dict[str, Any]) -> bool:
-    try:
-        weights.verified(folder, card)
-        return bool(files.read_json(folder / _CARD) == card)
-    except (RegistryError, DataError):
-        return False
-
-
-def _check_files(version: str, root: Path, digests: dict[str, str]) -> list[Check]:
-    checks = []
-    for name, expected in digests.items():
-        path = root / name
-        found = files.sha256(path) if path.is_file() else ""
-        state: State = "absent" if not found else "ok" if found == expected else "mismatch"
-        checks.append(Check(version, name, state, expected, found))
-    return checks
-
-
-def _check_version(project: Project, version: Version) -> list[Check]:
-    try:
-        digests = _digests(_card(project, version.commit))
-    except (DataError, RegistryError) as exc:
-        return [Check(version.name, _CARD, "mismatch", "a model card with digests", str(exc))]
-    copy = project.registry_cache / version.name
-    if copy.is_dir():
-        return _check_files(version.name, copy, digests)
-    with tempfile.TemporaryDirectory() as folder:
-        with suppress(RegistryError):  # neither DVC's cache nor a remote has the files
-            _download(project, version, Path(folder) / _MODELS)
-        return _check_files(version.name, Path(folder), digests)
-
-
-def _download(project: Project, version: Version, target: Path) -> None:
-    try:
-        dvc.get(project, version.commit, _MODELS, target)
-    except StageError as exc:
-        remote = "" if dvc.remote_configured(project) else " and no DVC remote is configured"
+    for other, tag in state.registered.items():
+        if tag.commit == head:
+            raise RegistryError(f"HEAD is registered already, as {other}")
+    card = catalogue.card(project, head)
+    digests = catalogue.digests(card)
+    found = consistency.check(project)
+    if found.uncommitted:
+        names = ", ".join(found.uncommitted[:5])
+        raise RegistryError(f"differs from HEAD: {names}; commit it, then register")
+    _check_weights(project, card, digests)
+    if found.problems:
         raise RegistryError(
-            f"{version.name}: its files are not in DVC's cache{remote} ({exc}); "
-            "add the remote that has them ('dvc remote add'), or run 'dvc pull' in a clone that has"
-        ) from exc
+            f"HEAD's results don't belong together: {'; '.join(found.problems)}; "
+            "run 'digits run' and commit the results, then register"
+        )
+    for other in state.registered:
+        if find(project, other).weights == digests:
+            raise RegistryError(
+                f"HEAD's model is {other}: the same weights; "
+                f"use that version ('digits models promote {other}')"
+            )
+
+
+def _check_weights(project: Project, card: dict[str, Any], digests: dict[str, str]) -> None:
+    for name, expected in digests.items():
+        path = project.root / name
+        found = files.sha256(path) if path.is_file() else ""
+        if found != expected:
+            what = f"SHA-256 is {found}, HEAD's model card has {expected}" if found else "not found"
+            command = store.restore_command(project, card)
+            again = " and commit the results" if command == "digits run" else ""
+            raise RegistryError(f"{name}: {what}; run '{command}'{again}, then register")
+
+
+def _judge(
+    project: Project, chosen: Version, force: bool
+) -> tuple[str, list[str], Judgement | None]:
+    """The gate's verdict and reasons; with `force`, also when it can't be asked."""
+    try:
+        judgement = decision.decide(project, chosen.name, merged.policy(project)).judgement
+    except DigitsError as exc:
+        if not force:
+            raise
+        return "cannot judge", [str(exc)], None
+    return judgement.verdict, judgement.reasons, judgement
+
+
+def _titled(title: str, text: str) -> str:
+    return f"{title}: {text}" if text else title
+
+
+def _create(
+    project: Project, name: str, commit: str, subject: str, recorded: dict[str, Any]
+) -> None:
+    tags.create(project, name, commit, subject[:200], recorded)

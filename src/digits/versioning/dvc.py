@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,13 +150,41 @@ def pinned_bytes(project: Project) -> int:
     return sum(out.get("size") or 0 for out in outs) + ((data and data.size) or 0)
 
 
-def get(project: Project, revision: str, path: str, target: Path) -> None:
+def missing_in_cache(project: Project, path: str) -> bool:
+    """Whether DVC's cache lacks files of a tracked path, as of dvc.lock in the working tree."""
+    found = json.loads(run(project, "data", "status", "--json", path))
+    return bool(found.get("not_in_cache"))
+
+
+def get(
+    project: Project, revision: str, path: str, target: Path, cache: Path | None = None
+) -> None:
     """Copy a DVC-tracked folder, as of `revision`, from the cache or a remote to `target`.
+
+    Args:
+        cache: a folder that is used instead of the project's cache; with an empty one, only what
+            the remote has is found.
 
     Raises:
         StageError: neither the cache nor a remote has it.
     """
-    run(project, "get", ".", path, "--rev", revision, "--out", str(target))
+    arguments = ["get", ".", path, "--rev", revision, "--out", str(target)]
+    if cache is None:
+        run(project, *arguments)
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
+        config.write(f"[cache]\n    dir = {cache}\n")
+        config.flush()
+        run(project, *arguments, "--config", config.name)
+
+
+def push_tagged(project: Project, path: str) -> None:
+    """Upload a tracked path, as of every tag, to the remote; also succeeds if files are missing.
+
+    Raises:
+        StageError: there is no default remote, or it can't be written to.
+    """
+    run(project, "push", "--all-tags", path, environment=_IMPATIENT)
 
 
 def _diff(project: Project, *arguments: str) -> dict[str, dict[str, Any]]:

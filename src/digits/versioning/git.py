@@ -64,6 +64,17 @@ def new_files(project: Project, *paths: str) -> list[str]:
     return sorted(filter(None, run(project, *arguments).split("\0")))
 
 
+def exists(project: Project, ref: str) -> bool:
+    """Whether there is a reference with this full name, for example `refs/heads/main`."""
+    return _output(project, "show-ref", "--verify", "--quiet", "--", ref) is not None
+
+
+def is_ancestor(project: Project, commit: str, branch: str) -> bool:
+    """Whether `branch` contains `commit`."""
+    arguments = ("merge-base", "--is-ancestor", "--end-of-options", commit, branch)
+    return _output(project, *arguments) is not None
+
+
 def read_bytes(project: Project, path: str, commit: str | None = None) -> bytes | None:
     """A file's content at a commit, by default in the working tree; None if it is missing."""
     if commit is None:

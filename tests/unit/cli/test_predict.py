@@ -82,7 +82,7 @@ def test_the_champion_is_used_unless_another_version_is_named(
     built_project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     version = registry.register(built_project)
-    registry.promote(built_project, version.name)
+    registry.promote(built_project, version.name, force=True, reason="a test")
     assert predict(capsys, pictures)[2].startswith("model: v0.1.0, the champion")
     assert predict(capsys, pictures, "--version", "0.1.0")[2].startswith("model: v0.1.0")
     found = predict(capsys, pictures, "--version", "workspace")

@@ -1,403 +1,368 @@
-"""The registry on real git and DVC repositories, with a folder as DVC remote."""
+"""Register, promote and roll back, on real git and DVC repositories with a folder as remote."""
 
-import hashlib
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from repository import commit_all, configure_author, dvc, git, init, run
+import toy_model
+from conftest import exit_code
+from repository import commit_all, dvc, git, run
 
-from digits.cli import main
-from digits.core.errors import DigitsError, RegistryError
+from digits.core import files, locking
+from digits.core.errors import BusyError, RegistryError
 from digits.core.project import Project
-from digits.registry import registry
+from digits.recogniser import Recogniser
+from digits.registry import decision, registry, tags
 
-PIPELINE = """
-stages:
-  train:
-    cmd: "{python} make.py"
-    deps: [make.py]
-    params: [train.seed]
-    outs:
-      - models
-      - reports/model.json: {{cache: false}}
-      - reports/metrics.json: {{cache: false}}
-artifacts:
-  digits: {{path: models, type: model}}
-"""
 GTO = str(Path(sys.executable).with_name("gto"))
-MAKE = """
-import hashlib, json, pathlib
-seed = int(pathlib.Path("params.yaml").read_text().split(":")[-1])
-folder = pathlib.Path("models")
-folder.mkdir()
-weights = folder / "digits.weights.h5"
-weights.write_bytes(b"weights of seed %d" % seed)
-card = {"weights": {weights.as_posix(): hashlib.sha256(weights.read_bytes()).hexdigest()}}
-pathlib.Path("reports/model.json").write_text(json.dumps(card))
-metrics = {"test": {"n": 1000, "accuracy": 0.9 + seed / 100}}
-pathlib.Path("reports/metrics.json").write_text(json.dumps(metrics))
-"""
 
 
-def train(folder: Path, seed: int) -> None:
-    """Train with a seed and commit the results."""
-    (folder / "params.yaml").write_text(f"train:\n  seed: {seed}\n")
-    dvc(folder, "repro", "--quiet")
-    commit_all(folder)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """v0.1.0 and v0.2.0 are registered; HEAD is not."""
-    folder = tmp_path_factory.mktemp("template") / "project"
-    (folder / "reports").mkdir(parents=True)
-    init(folder)
-    dvc(folder, "remote", "add", "--default", "shelf", str(folder.parent / "shelf"))
-    (folder / "make.py").write_text(MAKE)
-    (folder / "dvc.yaml").write_text(PIPELINE.format(python=sys.executable))
-    (folder / ".gitignore").write_text("/models\n/build/\n")
-    for seed, version in ((1, "v0.1.0"), (2, "v0.2.0")):
-        train(folder, seed)
-        registry.register(Project(folder), version)
-    commit_all(folder)
-    dvc(folder, "push", "--quiet", "--all-commits")
-    return folder
-
-
-@pytest.fixture
-def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    shutil.copytree(template.parent, tmp_path / "copy", symlinks=True)
-    project = Project(tmp_path / "copy" / "project")
-    use_own_remote(project)
-    monkeypatch.chdir(project.root)
-    return project
-
-
-@pytest.fixture
-def clone(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A fresh clone: the files that git tracks, the same DVC remote, no DVC cache."""
-    git(project.root.parent, "clone", "--quiet", "project", "clone")
-    clone = Project(project.root.parent / "clone")
-    use_own_remote(clone)
-    configure_author(clone.root)
-    monkeypatch.chdir(clone.root)
-    return clone
-
-
-def use_own_remote(project: Project) -> None:
-    """Use this copy's DVC remote instead of the template's."""
-    url = f"['remote \"shelf\"']\n    url = {project.root.parent / 'shelf'}\n"
-    (project.root / ".dvc" / "config.local").write_text(url)
-
-
-def tags(project: Project) -> list[str]:
+def names(project: Project) -> list[str]:
     return git(project.root, "tag", "--list").split()
-
-
-def weights(folder: Path) -> Path:
-    return folder / "models" / "digits.weights.h5"
 
 
 def champion(project: Project) -> str:
     return registry.find(project).name
 
 
-def test_register_counts_up_from_the_first_version(project: Project) -> None:
-    for tag in tags(project):
-        git(project.root, "tag", "--delete", tag)
-
-    assert registry.register(project).name == "v0.1.0"
-    commit_all(project.root)
-    assert registry.register(project).name == "v0.1.1"
-    commit_all(project.root)
-    assert registry.register(project, bump="minor").name == "v0.2.0"
-    commit_all(project.root)
-    made = registry.register(project, "1.0.0")
-
-    assert made.tag == "digits@v1.0.0"
-    assert made.commit == git(project.root, "rev-parse", "HEAD").strip()
-    assert git(project.root, "cat-file", "-t", made.tag).strip() == "tag"
+def force(project: Project, version: str) -> None:
+    registry.promote(project, version, force=True, reason="a test")
 
 
-def test_versions_are_ordered_by_number_not_alphabetically(project: Project) -> None:
-    registry.register(project, "v0.10.0-rc.2")
-    commit_all(project.root)
-    registry.register(project, "v0.10.0")
-    names = [one.name for one in registry.versions(project)]
-    assert names == ["v0.10.0", "v0.10.0-rc.2", "v0.2.0", "v0.1.0"]
+def rewrite(path: Path, content: bytes) -> None:
+    """Replace a file that may be a link to DVC's cache."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+
+
+# register
+
+
+def test_register_records_what_the_model_was_made_of(toy_project: Project) -> None:
+    made = registry.register(toy_project, why="more\nepochs")
+    assert made.name == "v0.2.1"
+    assert made.commit == git(toy_project.root, "rev-parse", "HEAD").strip()
+    text = git(toy_project.root, "cat-file", "tag", made.tag)
+    assert "\n\nRegister v0.2.1: more epochs\n\n{\n" in text
+    facts = json.loads(text[text.index("{") :])
+    assert facts["commit"] == made.commit
+    assert facts["weights"] == files.read_json(toy_project.model_card)["weights"]
+    assert facts["parameters"] == {"epochs": 1, "model": "toy", "seed": 3}
+    assert facts["metrics"]["accuracy"] == 0.96
+    assert facts["parent"] == "v0.2.0"
+    assert facts["why"] == "more\nepochs"
+    assert facts["environment"].keys() == {"python", "platform"}
+
+
+def test_the_parent_is_the_champion(toy_project: Project, gate_approves: None) -> None:
+    registry.promote(toy_project, "v0.1.0")
+    assert registry.register(toy_project).parent == "v0.1.0"
+
+
+def test_register_counts_up_from_the_first_version(toy_project: Project) -> None:
+    for name in names(toy_project):
+        git(toy_project.root, "tag", "--delete", name)
+    assert registry.register(toy_project).name == "v0.1.0"
+    toy_model.train(toy_project, 4)
+    assert registry.register(toy_project, bump="minor").name == "v0.2.0"
+    toy_model.train(toy_project, 5)
+    assert registry.register(toy_project, "1.0.0").tag == "digits@v1.0.0"
 
 
 @pytest.mark.parametrize("version", ["one", "1.2", "v1.2.3/..", "1.2.3 --force"])
-def test_register_refuses_a_malformed_version(project: Project, version: str) -> None:
+def test_register_refuses_a_malformed_version(toy_project: Project, version: str) -> None:
     with pytest.raises(
         RegistryError, match=r"is not a version number; expected a form like v0\.1\.0"
     ):
-        registry.register(project, version)
+        registry.register(toy_project, version)
 
 
-def test_register_refuses_a_registered_version_and_a_registered_commit(project: Project) -> None:
-    with pytest.raises(RegistryError, match=r"no tag was made: .*v0\.2\.0"):
-        registry.register(project, "v0.2.0")
-    registry.register(project)
-    with pytest.raises(
-        RegistryError, match=r"already registered in this commit with version 'v0\.2\.1'"
-    ):
-        registry.register(project)
+def test_register_refuses_a_registered_version_commit_or_model(toy_project: Project) -> None:
+    with pytest.raises(RegistryError, match=r"v0\.2\.0 is registered already"):
+        registry.register(toy_project, "v0.2.0")
+    registry.register(toy_project)
+    with pytest.raises(RegistryError, match=r"HEAD is registered already, as v0\.2\.1"):
+        registry.register(toy_project)
+    commit_all(toy_project.root)
+    with pytest.raises(RegistryError, match=r"HEAD's model is v0\.2\.1: the same weights"):
+        registry.register(toy_project)
 
 
 @pytest.mark.parametrize("file", ["reports/metrics.json", "dvc.lock", "params.yaml"])
-def test_register_refuses_a_tree_that_differs_from_head(project: Project, file: str) -> None:
-    (project.root / file).write_text("{}")
+def test_register_refuses_a_tree_that_differs_from_head(toy_project: Project, file: str) -> None:
+    with (toy_project.root / file).open("a") as changed:
+        changed.write("\n# changed\n")
     with pytest.raises(RegistryError, match=f"differs from HEAD: {file}; commit it"):
-        registry.register(project)
+        registry.register(toy_project)
 
 
-def test_register_refuses_weights_that_differ_from_the_model_card(project: Project) -> None:
-    path = weights(project.root)
-    path.unlink()
-    path.write_bytes(b"other weights")
-    found = hashlib.sha256(b"other weights").hexdigest()
-    with pytest.raises(
-        RegistryError, match=rf"digits\.weights\.h5: SHA-256 is {found}, registered"
-    ):
-        registry.register(project)
+def test_register_refuses_stale_results(toy_project: Project) -> None:
+    """Parameters were changed and committed, but nothing was run."""
+    toy_project.params.write_text(toy_model.PARAMS.format(seed=9, errors=40))
+    commit_all(toy_project.root)
+    with pytest.raises(RegistryError, match=r"train is stale: .*; run 'digits run' and commit"):
+        registry.register(toy_project)
 
 
-def test_register_refuses_a_commit_without_a_model_card(project: Project) -> None:
-    git(project.root, "rm", "--quiet", "--cached", "reports/model.json")
-    git(project.root, "commit", "--quiet", "--message", "Forget the card")
+def test_register_refuses_a_commit_without_a_model_card(toy_project: Project) -> None:
+    git(toy_project.root, "rm", "--quiet", "--cached", "reports/model.json")
+    git(toy_project.root, "commit", "--quiet", "--message", "Forget the card")
     with pytest.raises(RegistryError, match=r"reports/model\.json: not in commit"):
-        registry.register(project)
+        registry.register(toy_project)
 
 
-def test_each_rollback_goes_back_one_more_champion(project: Project) -> None:
-    registry.register(project, "v0.3.0")
-    for version in ("v0.1.0", "v0.2.0", "v0.3.0"):
-        registry.promote(project, version)
+@pytest.mark.parametrize("where", ["cache", "remote", "nowhere"])
+def test_register_names_the_command_that_brings_the_right_weights_back(
+    toy_project: Project, where: str
+) -> None:
+    """As after switching branches with git alone: models/ is still the other branch's."""
+    weights = toy_project.root / toy_model.ONNX
+    good = weights.read_bytes()
+    rewrite(weights, b"of another branch")
+    if where != "cache":
+        shutil.rmtree(toy_project.root / ".dvc" / "cache")
+    if where == "nowhere":
+        shutil.rmtree(toy_project.root.parent / "shelf")
+    if where == "remote":
+        dvc(toy_project.root, "pull", "--quiet", "--force", "models")
+        dvc(toy_project.root, "push", "--quiet", "models")
+        shutil.rmtree(toy_project.root / ".dvc" / "cache")
+        rewrite(weights, b"of another branch")
+    expected = {
+        "cache": "dvc checkout --force models",
+        "remote": "dvc pull --force models",
+        "nowhere": "digits run",
+    }[where]
 
-    assert [one.name for one in registry.rollback(project)] == ["v0.2.0", "v0.3.0"]
-    assert champion(project) == "v0.2.0"
-    registry.rollback(project)
-    assert champion(project) == "v0.1.0"
-    with pytest.raises(RegistryError, match=r"v0\.1\.0 is the first champion: nothing to roll"):
-        registry.rollback(project)
+    with pytest.raises(RegistryError, match=r"digits\.onnx: SHA-256 is \w+, HEAD's") as caught:
+        registry.register(toy_project)
 
-
-def test_rollback_undoes_a_promotion_of_an_earlier_champion(project: Project) -> None:
-    for version in ("v0.1.0", "v0.2.0", "v0.1.0"):
-        registry.promote(project, version)
-    registry.rollback(project)
-    assert champion(project) == "v0.2.0"
-
-
-def test_dvc_and_gto_agree_on_the_champion(project: Project) -> None:
-    registry.promote(project, "v0.1.0")
-    registry.promote(project, "v0.2.0")
-    registry.rollback(project)
-
-    dvc(project.root, "artifacts", "get", ".", "digits", "--stage", "champion", "--out", "got")
-
-    got = project.root / "got" / "digits.weights.h5"
-    assert got.read_bytes() == b"weights of seed 1"
-    show = run(project.root, GTO, "show", "digits#champion", "--version")
-    assert show.strip() == "v0.1.0"
-
-
-def test_a_champion_unassigned_with_gto_is_replaced_by_the_previous_one(project: Project) -> None:
-    registry.promote(project, "v0.1.0")
-    registry.promote(project, "v0.2.0")
-    run(project.root, GTO, "deprecate", "digits", "v0.2.0", "champion")
-    assert champion(project) == "v0.1.0"
+    command = str(caught.value).split("run '")[1].split("'")[0]
+    assert command == expected
+    if where != "nowhere":
+        dvc(toy_project.root, *command.split()[1:])
+        assert weights.read_bytes() == good
+        registry.register(toy_project)
 
 
-def test_a_withdrawn_version_is_neither_listed_nor_champion(project: Project) -> None:
-    registry.promote(project, "v0.1.0")
-    registry.promote(project, "v0.2.0")
-    run(project.root, GTO, "deprecate", "digits", "v0.2.0")
-    assert [one.name for one in registry.versions(project)] == ["v0.1.0"]
-    assert champion(project) == "v0.1.0"
+# promote
 
 
-def test_the_last_of_many_promotions_within_a_second_counts(project: Project) -> None:
-    for counter in range(1, 13):
-        version = "v0.1.0" if counter % 2 else "v0.2.0"
-        git(project.root, "tag", "-am", "x", f"digits#champion#{counter}", f"digits@{version}^{{}}")
-    assert champion(project) == "v0.2.0"
+def test_the_gate_decides_about_real_models(
+    toy_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """40 errors in 1,000 are v0.2.0's; 41 are within chance, 90 are not, 10 are better."""
+    assert exit_code("models", "promote", "v0.2.0") == 0
+    assert "v0.2.0: now the champion" in capsys.readouterr().out
+    for seed, errors, name in ((4, 41, "v0.3.0"), (5, 90, "v0.4.0"), (6, 10, "v0.5.0")):
+        toy_model.train(toy_project, seed, errors)
+        registry.register(toy_project, name)
+    before = names(toy_project)
+
+    assert exit_code("models", "promote", "v0.3.0") == 0
+    assert "v0.2.0: stays the champion" in capsys.readouterr().out
+    assert exit_code("models", "promote", "v0.4.0") == 1
+    err = capsys.readouterr().err
+    assert "the gate rejects it" in err
+    assert "v0.2.0 stays the champion" in err
+    assert names(toy_project) == before
+
+    assert exit_code("models", "promote", "v0.5.0", "-m", "wider") == 0
+    facts = tags.read(toy_project)[-1].facts
+    assert (facts["verdict"], facts["forced"], facts["why"]) == ("promote", None, "wider")
+    assert facts["parent"] == "v0.2.0"
+    assert "better by more than chance" in facts["reasons"][0]
 
 
-def test_a_folder_without_git_has_no_readable_registry(tmp_path: Path) -> None:
-    with pytest.raises(DigitsError, match=r"registry can't be read: .* is not a git repository"):
-        registry.find(Project(tmp_path))
+def test_force_needs_a_reason_and_records_it_with_the_verdict(
+    toy_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy_model.train(toy_project, 5, 300)
+    registry.register(toy_project, "v0.4.0")
+    assert exit_code("models", "promote", "v0.4.0", "--force") == 2
+    assert "--force needs --reason" in capsys.readouterr().err
+    assert exit_code("models", "promote", "v0.4.0", "--force", "--reason", "a demo") == 0
+    made = tags.read(toy_project)[-1]
+    assert made.subject == "Promote v0.4.0 against the gate: a demo"
+    assert (made.facts["verdict"], made.facts["forced"]) == ("reject", "a demo")
+    assert "at least 90.00 %" in made.facts["reasons"][0]
+
+
+def test_results_that_do_not_belong_together_are_not_promoted(toy_project: Project) -> None:
+    toy_project.params.write_text(toy_model.PARAMS.format(seed=9, errors=40))
+    commit_all(toy_project.root)
+    git(toy_project.root, "tag", "-am", "by hand", "digits@v0.9.0")
+    result = registry.promote(toy_project, "v0.9.0")
+    assert (result.outcome, result.verdict) == ("refused", "cannot judge")
+    assert "train is stale" in result.reasons[0]
+
+
+def test_only_what_is_merged_is_promoted(toy_project: Project, gate_approves: None) -> None:
+    git(toy_project.root, "checkout", "--quiet", "-b", "branch")
+    toy_model.train(toy_project, 7)
+    registry.register(toy_project, "v0.7.0")
+    with pytest.raises(RegistryError, match="is not merged into main; merge it first"):
+        registry.promote(toy_project, "v0.7.0")
+    git(toy_project.root, "checkout", "--quiet", "main")
+    git(toy_project.root, "merge", "--quiet", "branch")
+    assert registry.promote(toy_project, "v0.7.0").outcome == "promoted"
+
+
+def test_with_a_remote_its_main_says_what_is_merged(
+    toy_clone: Project, gate_approves: None
+) -> None:
+    dvc(toy_clone.root, "pull", "--quiet", "models", "--force", "--allow-missing")
+    toy_model.train(toy_clone, 7)
+    registry.register(toy_clone, "v0.7.0")
+    with pytest.raises(RegistryError, match=r"is not in origin/main; .*'git push origin main'"):
+        registry.promote(toy_clone, "v0.7.0")
+    registry.promote(toy_clone, "v0.7.0", force=True, reason="urgent")
+    assert tags.read(toy_clone)[-1].facts["merged"] is False
+
+
+def test_the_policy_of_main_counts_not_that_of_the_working_tree(toy_project: Project) -> None:
+    toy_model.train(toy_project, 5, 300)
+    registry.register(toy_project, "v0.4.0")
+    text = toy_project.params.read_text()
+    toy_project.params.write_text(text.replace(": 0.9\n", ": 0.1\n"))
+    assert registry.promote(toy_project, "v0.4.0").verdict == "reject"
 
 
 def test_promoting_the_champion_again_makes_no_tag(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    toy_project: Project, gate_approves: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["models", "promote", "v0.1.0"])
-    before = tags(project)
-    main(["models", "promote", "0.1.0"])
-    assert capsys.readouterr().out == "v0.1.0: now the champion\nv0.1.0: already the champion\n"
-    assert tags(project) == before
+    assert exit_code("models", "promote", "v0.1.0") == 0
+    before = names(toy_project)
+    assert exit_code("models", "promote", "0.1.0") == 0
+    assert capsys.readouterr().out.endswith("v0.1.0: already the champion\n")
+    assert names(toy_project) == before
 
 
-def test_an_unknown_version_is_an_error_that_lists_the_registered_ones(project: Project) -> None:
-    with pytest.raises(RegistryError, match=r"'v9' is not registered; registered: v0\.2\.0, v0\.1"):
-        registry.promote(project, "v9")
-    with pytest.raises(RegistryError, match="no champion yet; run 'digits models promote VERSION'"):
-        registry.find(project)
+def test_a_model_with_wrong_files_is_not_promoted_even_by_force(toy_project: Project) -> None:
+    commit = git(toy_project.root, "rev-parse", "digits@v0.1.0^{}").strip()
+    (digest,) = registry.find(toy_project, "v0.1.0").weights.values()
+    for cached in (toy_project.root / ".dvc" / "cache" / "files").rglob("*"):
+        if cached.is_file() and files.sha256(cached) == digest:
+            content = cached.read_bytes()
+            cached.chmod(0o644)
+            cached.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(RegistryError, match=r"v0\.1\.0.*SHA-256|SHA-256.*not opened"):
+        force(toy_project, "v0.1.0")
+    assert commit
+    assert "digits#champion#1" not in names(toy_project)
 
 
-def test_list_shows_each_version_s_own_accuracy_and_weights(
-    project: Project, capsys: pytest.CaptureFixture[str]
+# rollback
+
+
+def test_each_rollback_goes_back_one_more_champion(
+    toy_project: Project, gate_approves: None
 ) -> None:
-    registry.promote(project, "v0.1.0")
-    main(["models", "list", "--json"])
-    listed = json.loads(capsys.readouterr().out)
-    assert [(one["name"], one["accuracy"], one["champion"]) for one in listed] == [
-        ("v0.2.0", 0.92, False),
-        ("v0.1.0", 0.91, True),
+    registry.register(toy_project, "v0.3.0")
+    for version in ("v0.1.0", "v0.2.0", "v0.3.0"):
+        registry.promote(toy_project, version)
+
+    found = registry.rollback(toy_project, "misreads sevens")
+    assert [one.name for one in found] == ["v0.2.0", "v0.3.0"]
+    made = tags.read(toy_project)[-1]
+    assert made.subject == "Roll back from v0.3.0 to v0.2.0: misreads sevens"
+    assert (made.facts["event"], made.facts["parent"]) == ("rollback", "v0.3.0")
+    registry.rollback(toy_project)
+    assert champion(toy_project) == "v0.1.0"
+    with pytest.raises(RegistryError, match=r"v0\.1\.0 is the first champion: nothing to roll"):
+        registry.rollback(toy_project)
+
+
+def test_rollback_undoes_a_promotion_of_an_earlier_champion(
+    toy_project: Project, gate_approves: None
+) -> None:
+    for version in ("v0.1.0", "v0.2.0", "v0.1.0"):
+        registry.promote(toy_project, version)
+    registry.rollback(toy_project)
+    assert champion(toy_project) == "v0.2.0"
+
+
+def test_after_a_rollback_the_earlier_bytes_predict(
+    toy_project: Project, gate_approves: None
+) -> None:
+    before = registry.materialise(toy_project, "v0.1.0") / toy_model.ONNX
+    content = before.read_bytes()
+    registry.promote(toy_project, "v0.1.0")
+    registry.promote(toy_project, "v0.2.0")
+    registry.rollback(toy_project)
+    folder = registry.materialise(toy_project)
+    assert (folder / toy_model.ONNX).read_bytes() == content
+    Recogniser.load(folder)
+
+
+def test_dvc_and_gto_agree_on_the_champion(toy_project: Project, gate_approves: None) -> None:
+    registry.promote(toy_project, "v0.1.0")
+    registry.promote(toy_project, "v0.2.0")
+    registry.rollback(toy_project)
+
+    dvc(toy_project.root, "artifacts", "get", ".", "digits", "--stage", "champion", "--out", "got")
+
+    (digest,) = registry.find(toy_project, "v0.1.0").weights.values()
+    assert files.sha256(toy_project.root / "got" / "digits.onnx") == digest
+    show = run(toy_project.root, GTO, "show", "digits#champion", "--version")
+    assert show.strip() == "v0.1.0"
+    assert "rollback" not in run(toy_project.root, GTO, "history", "digits")
+
+
+# two at once
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(toy_project: Project) -> None:
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-m", "digits", "models", "promote", version],
+            cwd=toy_project.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for version in ("v0.1.0", "v0.2.0")
     ]
-    main(["models", "list"])
-    table = capsys.readouterr().out
-    assert hashlib.sha256(b"weights of seed 1").hexdigest()[:12] in table
-    assert "91.00%" in table
+    results = [(one.communicate(), one.returncode) for one in commands]
+    codes = sorted(code for _, code in results)
+    loser = next(err for (_, err), code in results if code == 2)
+    assert codes == [0, 2]
+    assert "digits models promote (pid" in loser
+    assert "try again" in loser
+    assert [one for one in names(toy_project) if "#" in one] == ["digits#champion#1"]
 
 
-def test_materialise_downloads_a_version_from_the_remote(clone: Project) -> None:
-    registry.promote(clone, "v0.1.0")
-    folder = registry.materialise(clone)
-    assert folder == clone.registry_cache / "v0.1.0"
-    assert json.loads(Project(folder).model_card.read_text()).keys() == {"weights"}
-    assert weights(folder).read_bytes() == b"weights of seed 1"
-
-
-def test_materialise_replaces_a_damaged_copy(project: Project) -> None:
-    folder = registry.materialise(project, "v0.2.0")
-    path = weights(folder)
-    path.unlink()
-    path.write_bytes(b"damaged")
-    digest = hashlib.sha256(b"damaged").hexdigest()
-    Project(folder).model_card.write_text(f'{{"weights": {{"models/{path.name}": "{digest}"}}}}')
-
-    registry.materialise(project, "v0.2.0")
-
-    assert path.read_bytes() == b"weights of seed 2"
-    assert digest not in Project(folder).model_card.read_text()
-
-
-def test_materialise_refuses_weights_that_differ_from_the_model_card(
-    project: Project, clone: Project
+@pytest.mark.parametrize("change", ["register", "promote", "rollback"])
+def test_while_the_lock_is_held_nothing_changes(
+    toy_project: Project, gate_approves: None, change: str
 ) -> None:
-    """The model card of v0.4.0 has another digest than its weights."""
-    card = clone.model_card
-    digest = hashlib.sha256(b"what was reviewed").hexdigest()
-    card.write_text(json.dumps({"weights": {"models/digits.weights.h5": digest}}))
-    commit_all(clone.root)
-    git(clone.root, "tag", "-am", "x", "digits@v0.4.0")
-
-    with pytest.raises(
-        RegistryError, match=rf"digits\.weights\.h5: SHA-256 is \w+, registered is {digest}"
+    changes = {
+        "register": lambda: registry.register(toy_project),
+        "promote": lambda: registry.promote(toy_project, "v0.1.0"),
+        "rollback": lambda: registry.rollback(toy_project),
+    }
+    with (
+        locking.exclusive(toy_project.state / "registry.lock", "somebody else"),
+        pytest.raises(BusyError, match="somebody else"),
     ):
-        registry.materialise(clone, "v0.4.0")
-
-    assert not (clone.registry_cache / "v0.4.0").exists()
-    assert list(clone.registry_cache.iterdir()) == []
+        changes[change]()
 
 
-def test_materialise_without_cache_and_remote_is_an_error_that_names_both(clone: Project) -> None:
-    dvc(clone.root, "remote", "remove", "shelf")
-    (clone.root / ".dvc" / "config.local").unlink()
-    with pytest.raises(
-        RegistryError, match=r"v0\.1\.0: its files are not in DVC's cache and no DVC remote"
-    ):
-        registry.materialise(clone, "v0.1.0")
-
-
-def test_verify_reports_ok_for_intact_weights(
-    project: Project, capsys: pytest.CaptureFixture[str]
+def test_a_tag_made_meanwhile_by_another_program_wins(
+    toy_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main(["models", "verify", "--json"])
-    checks = json.loads(capsys.readouterr().out)
-    assert [(one["version"], one["state"]) for one in checks] == [
-        ("workspace", "ok"),
-        ("v0.2.0", "ok"),
-        ("v0.1.0", "ok"),
-    ]
+    """For example by gto, or in another worktree of the repository."""
+    judge = decision.decide
 
+    def slow(*arguments: object, **options: object) -> object:
+        decided = judge(*arguments, **options)  # type: ignore[arg-type]
+        git(toy_project.root, "tag", "-am", "x", "digits#champion#1", "digits@v0.2.0^{}")
+        return decided
 
-def test_verify_finds_swapped_weights(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = weights(registry.materialise(project, "v0.1.0"))
-    for path in (weights(project.root), kept):
-        path.unlink()
-        path.write_bytes(b"swapped")
-
-    with pytest.raises(SystemExit) as stopped:
-        main(["models", "verify"])
-
-    assert stopped.value.code == 1
-    out, err = capsys.readouterr()
-    assert [line.split()[:2] for line in out.splitlines()] == [
-        ["mismatch", "workspace"],
-        ["ok", "v0.2.0"],
-        ["mismatch", "v0.1.0"],
-    ]
-    assert hashlib.sha256(b"swapped").hexdigest() in err
-    assert hashlib.sha256(b"weights of seed 1").hexdigest() in err
-    assert len(err.splitlines()) == 1
-
-
-def test_verify_reports_missing_files_as_absent(
-    clone: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.rmtree(clone.root.parent / "shelf")
-    main(["models", "verify"])
-    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"absent"}
-
-
-def test_a_version_without_a_model_card_is_listed_but_fails_verification(project: Project) -> None:
-    git(project.root, "rm", "--quiet", "reports/model.json")
-    git(project.root, "commit", "--quiet", "--message", "Forget the card")
-    git(project.root, "tag", "-am", "by hand", "digits@v0.5.0")
-    assert registry.versions(project)[0].name == "v0.5.0"
-    assert registry.verify(project)[0].state == "mismatch"
-
-
-@pytest.mark.parametrize(
-    "metrics", ["{", "[]", '{"test": 1}', '{"test": {}}', '{"test": {"accuracy": null}}']
-)
-def test_a_version_with_damaged_metrics_is_listed_without_accuracy(
-    project: Project, metrics: str
-) -> None:
-    project.metrics.write_text(metrics)
-    commit_all(project.root)
-    assert registry.register(project).accuracy is None
-
-
-def test_unrelated_and_lightweight_tags_are_ignored(project: Project) -> None:
-    for tag in ("digits@nonsense", "digits@v1", "v7.0.0", "other@v8.0.0"):
-        git(project.root, "tag", "-am", "x", tag)
-    git(project.root, "tag", "digits@v9.0.0")  # lightweight
-    assert [one.name for one in registry.versions(project)] == ["v0.2.0", "v0.1.0"]
-
-
-@pytest.mark.parametrize(
-    ("card", "complaint"),
-    [
-        ({}, "lists no weights"),
-        ({"weights": {}}, "lists no weights"),
-        ({"weights": {"models/../secret": "0" * 64}}, "is not a path inside models/"),
-        ({"weights": {"/etc/passwd": "0" * 64}}, "is not a path inside models/"),
-        ({"weights": {"models/a.h5": "123"}}, "expected a SHA-256"),
-    ],
-)
-def test_a_malformed_model_card_is_an_error(
-    tmp_path: Path, card: dict[str, object], complaint: str
-) -> None:
-    path = Project(tmp_path).model_card
-    path.parent.mkdir()
-    path.write_text(json.dumps(card))
-    with pytest.raises(RegistryError, match=complaint):
-        registry.verify(Project(tmp_path))
+    monkeypatch.setattr(decision, "decide", slow)
+    with pytest.raises(RegistryError, match=r"no tag was made: .*already exists; another process"):
+        registry.promote(toy_project, "v0.1.0")
+    assert champion(toy_project) == "v0.2.0"
