@@ -57,7 +57,8 @@ def test_register_records_what_the_model_was_made_of(toy_project: Project) -> No
     assert facts["environment"].keys() == {"python", "platform"}
 
 
-def test_the_parent_is_the_champion(toy_project: Project, gate_approves: None) -> None:
+@pytest.mark.usefixtures("gate_approves")
+def test_the_parent_is_the_champion(toy_project: Project) -> None:
     registry.promote(toy_project, "v0.1.0")
     assert registry.register(toy_project).parent == "v0.1.0"
 
@@ -200,7 +201,8 @@ def test_results_that_do_not_belong_together_are_not_promoted(toy_project: Proje
     assert "train is stale" in result.reasons[0]
 
 
-def test_only_what_is_merged_is_promoted(toy_project: Project, gate_approves: None) -> None:
+@pytest.mark.usefixtures("gate_approves")
+def test_only_what_is_merged_is_promoted(toy_project: Project) -> None:
     git(toy_project.root, "checkout", "--quiet", "-b", "branch")
     toy_model.train(toy_project, 7)
     registry.register(toy_project, "v0.7.0")
@@ -211,9 +213,8 @@ def test_only_what_is_merged_is_promoted(toy_project: Project, gate_approves: No
     assert registry.promote(toy_project, "v0.7.0").outcome == "promoted"
 
 
-def test_with_a_remote_its_main_says_what_is_merged(
-    toy_clone: Project, gate_approves: None
-) -> None:
+@pytest.mark.usefixtures("gate_approves")
+def test_with_a_remote_its_main_says_what_is_merged(toy_clone: Project) -> None:
     dvc(toy_clone.root, "pull", "--quiet", "models", "--force", "--allow-missing")
     toy_model.train(toy_clone, 7)
     registry.register(toy_clone, "v0.7.0")
@@ -231,8 +232,9 @@ def test_the_policy_of_main_counts_not_that_of_the_working_tree(toy_project: Pro
     assert registry.promote(toy_project, "v0.4.0").verdict == "reject"
 
 
+@pytest.mark.usefixtures("gate_approves")
 def test_promoting_the_champion_again_makes_no_tag(
-    toy_project: Project, gate_approves: None, capsys: pytest.CaptureFixture[str]
+    toy_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("models", "promote", "v0.1.0") == 0
     before = names(toy_project)
@@ -258,9 +260,8 @@ def test_a_model_with_wrong_files_is_not_promoted_even_by_force(toy_project: Pro
 # rollback
 
 
-def test_each_rollback_goes_back_one_more_champion(
-    toy_project: Project, gate_approves: None
-) -> None:
+@pytest.mark.usefixtures("gate_approves")
+def test_each_rollback_goes_back_one_more_champion(toy_project: Project) -> None:
     registry.register(toy_project, "v0.3.0")
     for version in ("v0.1.0", "v0.2.0", "v0.3.0"):
         registry.promote(toy_project, version)
@@ -276,18 +277,16 @@ def test_each_rollback_goes_back_one_more_champion(
         registry.rollback(toy_project)
 
 
-def test_rollback_undoes_a_promotion_of_an_earlier_champion(
-    toy_project: Project, gate_approves: None
-) -> None:
+@pytest.mark.usefixtures("gate_approves")
+def test_rollback_undoes_a_promotion_of_an_earlier_champion(toy_project: Project) -> None:
     for version in ("v0.1.0", "v0.2.0", "v0.1.0"):
         registry.promote(toy_project, version)
     registry.rollback(toy_project)
     assert champion(toy_project) == "v0.2.0"
 
 
-def test_after_a_rollback_the_earlier_bytes_predict(
-    toy_project: Project, gate_approves: None
-) -> None:
+@pytest.mark.usefixtures("gate_approves")
+def test_after_a_rollback_the_earlier_bytes_predict(toy_project: Project) -> None:
     before = registry.materialise(toy_project, "v0.1.0") / toy_model.ONNX
     content = before.read_bytes()
     registry.promote(toy_project, "v0.1.0")
@@ -298,7 +297,8 @@ def test_after_a_rollback_the_earlier_bytes_predict(
     Recogniser.load(folder)
 
 
-def test_dvc_and_gto_agree_on_the_champion(toy_project: Project, gate_approves: None) -> None:
+@pytest.mark.usefixtures("gate_approves")
+def test_dvc_and_gto_agree_on_the_champion(toy_project: Project) -> None:
     registry.promote(toy_project, "v0.1.0")
     registry.promote(toy_project, "v0.2.0")
     registry.rollback(toy_project)
@@ -335,10 +335,9 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(toy_project: P
     assert [one for one in names(toy_project) if "#" in one] == ["digits#champion#1"]
 
 
+@pytest.mark.usefixtures("gate_approves")
 @pytest.mark.parametrize("change", ["register", "promote", "rollback"])
-def test_while_the_lock_is_held_nothing_changes(
-    toy_project: Project, gate_approves: None, change: str
-) -> None:
+def test_while_the_lock_is_held_nothing_changes(toy_project: Project, change: str) -> None:
     changes = {
         "register": lambda: registry.register(toy_project),
         "promote": lambda: registry.promote(toy_project, "v0.1.0"),
