@@ -100,7 +100,7 @@ def test_compare_says_that_the_same_inputs_gave_the_same_bytes(
 ) -> None:
     assert exit_code("compare", "HEAD") == 0
     assert "Rebuilt: the same bytes as commit" in capsys.readouterr().out
-    set_param(built_project, "compare", "tolerance", {})
+    set_param(built_project, "gate", "max_memory", 900)
     run("git", "commit", "-qam", "Another commit", cwd=built_project.root)
     assert exit_code("compare", "HEAD~1", "--json") == 0
     assert "the same bytes" in json.loads(capsys.readouterr().out)["rebuild"]
