@@ -11,6 +11,7 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.formatting import markdown_table
 from digits.models import settings
+from digits.zoo.machine import machine
 
 FOLDER = Path(__file__).parent
 NAMES = sorted(
@@ -43,9 +44,7 @@ def _read(project: Project) -> dict[str, Any]:
 
 
 def _page(figures: dict[str, Any]) -> str:
-    from digits.zoo import benchmark
-
-    machine = benchmark.machine()
+    computer = machine()
     rows = [
         (
             name.replace("_", " "),
@@ -61,7 +60,7 @@ def _page(figures: dict[str, Any]) -> str:
         [
             "# Benchmarks",
             "",
-            f"`make bench` on {machine['cpu']}, {machine['cores']} cores, {machine['system']}. "
+            f"`make bench` on {computer['cpu']}, {computer['cores']} cores, {computer['system']}. "
             "Values are means or medians over runs; the spread is their sample standard deviation. "
             "Accuracy is measured on MNIST's test set, which is never used to choose a model.",
             "",

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from digits.zoo import benchmark
+from digits.zoo.machine import machine
 
 CPUS = ("Haswell", "EPYC-Milan", "Skylake-Client")
 _QEMU = "qemu-x86_64"
@@ -57,7 +57,7 @@ def main(cpus: Sequence[str]) -> None:
 
 def _runs(cpus: Sequence[str]) -> list[Run]:
     runs = [
-        Run(f"this CPU ({benchmark.machine()['cpu']})"),
+        Run(f"this CPU ({machine()['cpu']})"),
         Run("oneDNN asked for", environment={"TF_ENABLE_ONEDNN_OPTS": "1"}),
     ]
     if taskset := shutil.which("taskset"):

@@ -50,9 +50,20 @@ def changed(
             page = pages[id(evidence), int(name != TEST)]
             for index in indices:
                 row = evidence.sets[name].misread[index]
-                image = page[row.cell] if page is not None and row.cell < len(page) else None
-                tiles[side].append(Tile(name, index, image, row))
+                tiles[side].append(Tile(name, index, _cell(page, row), row))
     return {side: sorted(found, key=_order) for side, found in tiles.items()}
+
+
+def misread(project: Project, evidence: Evidence, name: str) -> list[Tile]:
+    """The images of a set that a revision's model misreads, the most confident errors first."""
+    page = _sheet(project, evidence, int(name != TEST))
+    return sorted(
+        (
+            Tile(name, index, _cell(page, row), row)
+            for index, row in evidence.sets[name].misread.items()
+        ),
+        key=_order,
+    )
 
 
 def draw(tiles: Sequence[Tile], most: int = 40) -> bytes:
@@ -78,6 +89,10 @@ def draw(tiles: Sequence[Tile], most: int = 40) -> bytes:
     png = io.BytesIO()
     page.save(png, format="PNG", optimize=True)
     return png.getvalue()
+
+
+def _cell(page: np.ndarray | None, row: Misread) -> np.ndarray | None:
+    return page[row.cell] if page is not None and row.cell < len(page) else None
 
 
 def _order(tile: Tile) -> tuple[bool, str, float, int]:

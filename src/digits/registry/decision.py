@@ -13,19 +13,31 @@ from digits.gate.evidence import Evidence
 from digits.gate.infrastructure import Trial
 from digits.gate.judgement import Judgement
 from digits.gate.pictures import Tile
+from digits.models import weights
 from digits.registry import store
 from digits.registry.catalogue import Version, find
 from digits.versioning import consistency, git
 
+_ONNX = f"models/{weights.ONNX}"  # the file that runs, in a model card
+
 
 @dataclass(frozen=True)
 class Decision:
-    """A judgement, what it is based on, and the images that changed sides."""
+    """A judgement, what it is based on, and the images that changed sides.
+
+    `trials` are those of the models that were tried out, by the SHA-256 of their ONNX file.
+    """
 
     judgement: Judgement
     challenger: Evidence
     champion: Evidence | None
     tiles: Mapping[str, list[Tile]]
+    trials: Mapping[str, Trial]
+
+    @property
+    def tried(self) -> bool:
+        """Whether the challenger was run in a clean process."""
+        return _onnx(self.challenger) in self.trials
 
 
 def decide(
@@ -34,6 +46,7 @@ def decide(
     policy: Gate | None = None,
     *,
     trial: bool = True,
+    known: Mapping[str, Trial] | None = None,
 ) -> Decision:
     """Judge a version, by default the working tree, against the champion.
 
@@ -41,6 +54,7 @@ def decide(
         version: its name in the registry.
         policy: default: that of params.yaml in the working tree.
         trial: also run both models in clean processes, for a few seconds.
+        known: trials to use instead, where they are of these models; keys as in `Decision`.
 
     Raises:
         RegistryError: the version isn't registered.
@@ -57,6 +71,8 @@ def decide(
         root = store.materialise(project, chosen) if chosen else project.root
         golden = git.read_bytes(project, project.relative(project.golden), challenger.commit)
         trials = infrastructure.try_out(golden, root, _files(project, best))
+    elif known and not problems:
+        trials = known.get(_onnx(challenger)), known.get(_onnx(champion))
     result = judgement.judge(
         challenger,
         champion,
@@ -66,7 +82,15 @@ def decide(
         champion_trial=trials[1],
     )
     tiles = pictures.changed(project, champion, challenger, result.sets) if champion else {}
-    return Decision(result, challenger, champion, tiles)
+    sides = ((_onnx(challenger), trials[0]), (_onnx(champion), trials[1]))
+    return Decision(
+        result, challenger, champion, tiles, {digest: one for digest, one in sides if one}
+    )
+
+
+def _onnx(one: Evidence | None) -> str:
+    """The SHA-256 of the file that runs; empty if it is not recorded."""
+    return str(one.weights.get(_ONNX, "")) if one else ""
 
 
 def _champion(project: Project) -> Version | None:

@@ -1,12 +1,17 @@
 """The gate's verdict as Markdown, JSON and pictures, below build/gate."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from digits.core import files
+from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.formatting import markdown_table, markdown_text
 from digits.gate import pictures
+from digits.gate.infrastructure import Trial
 from digits.gate.judgement import Finding, Judgement, Status
 from digits.registry.decision import Decision
 
@@ -41,10 +46,20 @@ def by_weight(result: Judgement) -> list[Finding]:
 
 
 def document(decision: Decision) -> dict[str, Any]:
-    """The judgement with the commits that it compares, as plain types."""
+    """The judgement with the commits that it compares and the trials, as plain types."""
     sides = {"challenger_commit": decision.challenger.commit}
     sides["champion_commit"] = decision.champion.commit if decision.champion else None
-    return decision.judgement.as_dict() | sides
+    trials = {digest: asdict(trial) for digest, trial in decision.trials.items()}
+    return decision.judgement.as_dict() | sides | {"trials": trials}
+
+
+def known_trials(project: Project) -> dict[str, Trial]:
+    """The trials of the last `digits gate`, for `decide`; empty if there was none."""
+    try:
+        stored = files.read_json(project.gate_report / "gate.json")["trials"]
+        return TypeAdapter(dict[str, Trial]).validate_python(stored)
+    except (DataError, KeyError, TypeError, ValidationError):
+        return {}
 
 
 def markdown(decision: Decision, images: bool = True) -> str:

@@ -49,7 +49,7 @@ def check(project: Project, commit: str | None = None) -> Consistency:
         DigitsError: the commit is unknown, or there is no pipeline.
     """
     if commit is None:
-        return Consistency(_stale(project), _uncommitted(project), _weights(project))
+        return Consistency(_stale(project), uncommitted(project), _weights(project))
     with tempfile.TemporaryDirectory(prefix="digits-") as folder:
         root = Path(folder) / "clone"
         top = git.run(project, "rev-parse", "--show-toplevel").rstrip("\n")
@@ -72,7 +72,8 @@ def _stale(project: Project) -> dict[str, list[str]]:
     return stale
 
 
-def _uncommitted(project: Project) -> list[str]:
+def uncommitted(project: Project) -> list[str]:
+    """Tracked files of the project that differ from HEAD."""
     arguments = ("status", "--porcelain", "--untracked-files=no", "--", *_TRACKED)
     return [line[3:] for line in git.run(project, *arguments).splitlines()]
 

@@ -4,13 +4,10 @@ Models are ranked by validation accuracy, the only figure to choose one by. Test
 expect of the chosen model.
 """
 
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -26,6 +23,7 @@ from digits.recogniser import Recogniser
 from digits.training import fingerprint
 from digits.zoo import trainer
 from digits.zoo.cache import METRICS, CachedModel, ModelCache
+from digits.zoo.machine import machine
 from digits.zoo.trainer import Results, Trainer
 
 _SPEED_IMAGES = 1024
@@ -115,27 +113,6 @@ def times(actions: Sequence[Callable[[], object]], runs: int) -> list[list[float
             action()
             seconds.append(time.perf_counter() - start)
     return [seconds[1:] for seconds in durations]
-
-
-def machine() -> dict[str, Any]:
-    """The hardware and system that speeds were measured on."""
-    linux = hasattr(os, "sched_getaffinity")
-    return {
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if linux else os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-def _cpu() -> str:
-    """The processor's name from Linux, else from Python."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _row(name: str, recipe: Recipe, results: Results) -> dict[str, Any]:
