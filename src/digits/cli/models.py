@@ -10,10 +10,11 @@ from rich.table import Table
 
 from digits.cli import _model_history
 from digits.cli._terminal import json_option
+from digits.core import files
 from digits.core.errors import RegistryError, Verdict
 from digits.core.project import Project
 from digits.formatting import one_line
-from digits.registry import checks, publishing, registry
+from digits.registry import checks, publishing, registry, store
 from digits.registry.checks import FileCheck, TagCheck
 from digits.registry.registry import Promotion
 
@@ -196,7 +197,7 @@ def verify(version: str | None, as_json: bool) -> None:
             click.echo(f"{one.state:8}  {one.version}  {one.file}  {one.expected[:_SHORT]}")
         for tag in tags:
             click.echo(f"{'ok' if tag.ok else 'mismatch':8}  {tag.tag}  {_described(tag)}")
-    if problems := [*_wrong_files(weights), *_wrong_tags(tags)]:
+    if problems := [*_wrong_files(project, weights), *_wrong_tags(tags)]:
         raise Verdict("; ".join(problems))
 
 
@@ -215,18 +216,19 @@ def _described(tag: TagCheck) -> str:
     return f"signature: {tag.signature}; {recorded}"
 
 
-def _wrong_files(found: list[FileCheck]) -> list[str]:
+def _wrong_files(project: Project, found: list[FileCheck]) -> list[str]:
     return [
         f"{one.version}: {one.file}: SHA-256 is {one.found}, expected {one.expected}; "
-        f"don't use it; {_remedy(one.version)}"
+        f"don't use it; {_remedy(project, one.version)}"
         for one in found
         if one.state == "mismatch"
     ]
 
 
-def _remedy(version: str) -> str:
+def _remedy(project: Project, version: str) -> str:
     if version == registry.WORKSPACE:
-        return "run 'dvc checkout --force models'; if DVC's cache lacks it, 'digits run'"
+        command = store.restore_command(project, files.read_json(project.model_card))
+        return f"run '{command}'"
     return f"run 'digits models get {version}', which replaces a damaged copy"
 
 

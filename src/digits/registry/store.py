@@ -110,7 +110,7 @@ def in_remote(project: Project, version: Version) -> bool:
 
 
 def restore_command(project: Project, card: dict[str, Any]) -> str:
-    """The command that brings back the weights of HEAD's model card: it was tried what has them."""
+    """The command that brings back the weights of HEAD's model card; what has them is tried out."""
     with tempfile.TemporaryDirectory(prefix="digits-") as folder:
         try:
             dvc.get(project, "HEAD", MODELS, Path(folder) / MODELS)

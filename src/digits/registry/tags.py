@@ -91,7 +91,11 @@ def name_of_next_champion(project: Project) -> str:
     from gto.tag import name_tag
     from scmrepo.git import Git
 
-    return str(name_tag(Gto.ASSIGN, ARTIFACT, stage=CHAMPION, scm=Git(str(project.root))))
+    scm = Git(str(project.root))
+    try:
+        return str(name_tag(Gto.ASSIGN, ARTIFACT, stage=CHAMPION, scm=scm))
+    finally:
+        scm.close()
 
 
 def create(project: Project, name: str, commit: str, subject: str, facts: dict[str, Any]) -> None:
