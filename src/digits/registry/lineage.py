@@ -186,7 +186,9 @@ def built_from(project: Project, record: Record) -> tuple[str, list[str]]:
     built = record.built_from or _pinned_then(project, record.commit) or pinned
     if built == pinned or not pinned:
         return built, []
-    return built, [f"{_DATA} pins {pinned[:7]}, not the {built[:7]} of these results; 'digits run'"]
+    return built, [
+        f"{_DATA} pins {pinned[:7]}, not the {built[:7]} of these results; run 'digits run'"
+    ]
 
 
 def _pinned_then(project: Project, commit: str | None) -> str:
