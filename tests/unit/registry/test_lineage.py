@@ -138,11 +138,13 @@ def test_old_reports_without_batches_and_a_lock_without_data_are_read(project: P
     lock = project.root / "dvc.lock"
     lock.write_text(lock.read_text().replace("path: data\n", "path: data/mnist\n"))
     commit_all(project.root)
-
-    found = model(project, "HEAD")
-
-    assert found.data.md5 == md5(project.root, "HEAD")
+    built = md5(project.root, "HEAD")
+    assert model(project, "HEAD").data.md5 == built
     assert uses(project, "uci")[""] == ["checked for drift"]
+
+    pipeline.add_batch(project.root, "letters")
+    commit_all(project.root)
+    assert model(project, "HEAD").data.md5 == model(project).data.md5 == built
 
 
 def test_a_history_without_drift_report_says_not_recorded(
