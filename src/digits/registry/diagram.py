@@ -3,6 +3,7 @@
 from digits.formatting import one_line
 from digits.registry.lineage import Data, Model
 
+_MOST_USES = 60  # GitHub draws at most 500 edges, and nobody reads as many
 _SHORT = 7  # hex digits of a digest or commit
 _SAFE = frozenset(" .,:-_/")  # besides letters and digits
 
@@ -76,12 +77,14 @@ def _maker(made: dict[str, str], path: str) -> str | None:
 def _draw_data(chart: _Chart, data: Data) -> None:
     name = data.name if data.kind == "batch" else data.name[:_SHORT]
     source = chart.node(data.kind, name, shape="[()]")
-    for use in data.uses:
-        if use.how:
-            champion = ["champion"] if use.champion else []
-            versions = ", ".join(use.versions)
-            node = chart.node(versions, *champion, f"commit {use.commit[:_SHORT]}", use.date)
-            chart.edge(source, node, ", ".join(use.how))
+    uses = [use for use in data.uses if use.how]
+    for use in uses[:_MOST_USES]:
+        champion = ["champion"] if use.champion else []
+        versions = ", ".join(use.versions)
+        node = chart.node(versions, *champion, f"commit {use.commit[:_SHORT]}", use.date)
+        chart.edge(source, node, ", ".join(use.how))
+    if (more := len(uses) - _MOST_USES) > 0:
+        chart.edge(source, chart.node(f"{more} older"))
 
 
 def _escape(text: str) -> str:
