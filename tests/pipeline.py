@@ -6,6 +6,9 @@ from pathlib import Path
 import yaml
 from repository import commit_all, dvc, init
 
+from digits.core.project import Project
+from digits.registry import registry
+
 STAGES = {
     "ingest": (["data"], [], ["build/ingested"], []),
     "preprocess": (["build/ingested"], ["preprocess"], ["build/splits"], []),
@@ -63,7 +66,7 @@ elif sys.argv[1] == "evaluate":
     }
     report("metrics.json", {
         "test": {
-            "n": 100, "errors": 4 - seed, "accuracy": accuracy, "accuracy_interval": [low, high],
+            "n": 100, "errors": 5 - seed, "accuracy": accuracy, "accuracy_interval": [low, high],
             "calibration_error": 0.012, "digest": "d" * 64,
             "per_digit": {"0": digit(40, 0.99, 0.98, 1), "6": digit(60, 0.9, 0.85, 0.93)},
         },
@@ -73,7 +76,7 @@ elif sys.argv[1] == "evaluate":
         "corrupted": {"fog_error": 0.02, "stripe_error": 0.25, "mean_error": 0.135},
     })
     head = "index,label,prediction,confidence"
-    rows = [f"{index},6,0,{0.95 if index else 0.5}" for index in range(4 - seed)]
+    rows = [f"{index},6,0,{0.95 if index else 0.5}" for index in range(5 - seed)]
     pathlib.Path("reports/mistakes.csv").write_text("\\n".join([head, *rows]) + "\\n")
     rows = [f"{name},{index},6,0,0.7" for name in batches for index in range(10)]
     table = "\\n".join(["batch," + head, *rows]) + "\\n"
@@ -108,6 +111,17 @@ def create(folder: Path) -> None:
     (folder / "requirements.lock").write_text("keras==3.15.1\n")
     add_batch(folder, "uci")
     build(folder)
+
+
+def two_versions(folder: Path) -> Path:
+    """v0.1.0; then v0.2.0, with a new batch `forms` that it is trained on. None is the champion."""
+    create(folder)
+    registry.register(Project(folder), "v0.1.0", why="a start")
+    add_batch(folder, "forms")
+    write_params(folder, preprocess={"train_batches": ["forms"]}, train={"seed": 2})
+    build(folder)
+    registry.register(Project(folder), "v0.2.0")
+    return folder
 
 
 def write_params(folder: Path, **changes: dict[str, object]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +17,7 @@ from digits.formatting import one_line, percent
 from digits.registry import card, card_formats, card_sections, history
 from digits.registry.card_sections import Section
 from digits.registry.history import Row
-from digits.registry.registry import CHAMPION
+from digits.registry.tags import CHAMPION
 
 _SHORT = 7  # hex digits of a digest to show
 _OUTPUT = click.Path(dir_okay=False, allow_dash=True)
@@ -110,7 +111,7 @@ def _show_section(section: Section, console: Console) -> None:
 
 def _show_history(rows: list[Row], console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    for name in ("", "version", "date", "test accuracy", "misread", "MNIST-C", "data", "parent"):
+    for name in ("", "version", "date", "test accuracy", "misread", "MNIST-C", "data"):
         right = name in ("misread", "MNIST-C")
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for row in rows:
@@ -122,7 +123,6 @@ def _show_history(rows: list[Row], console: Console) -> None:
             "-" if row.errors is None else f"{row.errors:,}",
             "-" if row.corrupted_error is None else percent(row.corrupted_error),
             row.data[:_SHORT] or "-",
-            row.parent or "-",
         )
         table.add_row(*map(_text, cells))
     console.print(table)
@@ -131,18 +131,19 @@ def _show_history(rows: list[Row], console: Console) -> None:
         console.print()
         console.print(_text(row.version, "bold"))
         for line in _details(row):
-            console.print(_text(f"  {line}"))
+            console.print(Padding(_text(line), (0, 0, 0, 2)))
 
 
 def _details(row: Row) -> list[str]:
     made = row.registration
     lines = [f"weights {row.weights[:12] or 'not recorded'}, commit {row.commit[:_SHORT]}"]
-    lines.append(f"registered by {made.by or '-'}" + (f": {made.reason}" if made.reason else ""))
-    for promotion in made.promotions:
-        forced = "forced, " if promotion.forced else ""
-        lines.append(
-            f"promoted {forced}{promotion.date[:10]} by {promotion.by}: {promotion.reason}"
-        )
+    lines.append(f"parent {row.parent or 'none'}")
+    why = f": {made.why}" if made.why else ""
+    lines.append(f"registered {made.date[:10]} by {made.by or '-'}{why}")
+    for one in made.promotions:
+        forced = "by force " if one.forced else ""
+        why = f": {one.why or '; '.join(one.reasons)}".removesuffix(": ")
+        lines.append(f"{one.event} {forced}{one.date[:10]} by {one.by or '-'}{why}")
     for name, (old, new) in row.changed.items():
         lines.append(f"{name}: {_value(old)} → {_value(new)}")
     return lines

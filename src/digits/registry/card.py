@@ -13,10 +13,11 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.formatting import one_line
 from digits.gate import evidence
-from digits.registry import history, lineage, registry
+from digits.registry import catalogue, history, lineage
+from digits.registry.catalogue import WORKSPACE
 from digits.registry.history import Registration
 from digits.registry.record import Record, at, count, mapping, number, pair
-from digits.registry.registry import CHAMPION, WORKSPACE
+from digits.registry.tags import CHAMPION
 from digits.versioning import consistency, git
 
 CONFIDENT = 0.9  # an error with at least this confidence passes for a sure answer
@@ -62,7 +63,7 @@ class Card:
         return mapping(self.record.metrics, "test")
 
     def weak_digits(self) -> list[Weakness]:
-        """Digits whose recall is below the accuracy by more than chance, weakest first."""
+        """Digits whose interval of recall is below the accuracy of all, weakest first."""
         accuracy = number(self.test, "accuracy")
         digits = [
             Weakness(digit, recall, pair(figures, "recall_interval"))
@@ -75,7 +76,7 @@ class Card:
         return sorted(weak, key=lambda one: (one.accuracy, one.name))
 
     def weak_batches(self) -> list[Weakness]:
-        """Batches, not trained on, that are read worse than the test set by more than chance."""
+        """Batches, not trained on, whose interval is below the test set's, weakest first."""
         low = pair(self.test, "accuracy_interval")
         weak = []
         for batch in self.record.batches.values():
@@ -131,25 +132,23 @@ def read(project: Project, name: str = CHAMPION) -> Card:
         RegistryError: the version is not registered, or there is no champion.
     """
     workspace = name == WORKSPACE
-    version = None if workspace else registry.find(project, name)
+    version = None if workspace else catalogue.find(project, name)
     commit = version.commit if version else git.resolve(project, "HEAD")
     reports = version.commit if version else None
     record = Record.read(project, reports)
-    data, problems = lineage.built_from(project, record)
     checked, found = _check(project, reports)
-    versions = registry.versions(project)
-    registered = history.registrations(project, versions)
+    parent = version.parent if version else None
     return Card(
         name=version.name if version else WORKSPACE,
         commit=commit,
         version=version.name if version else None,
         champion=bool(version and version.champion),
-        registration=registered.get(version.name) if version else None,
-        parent=lineage.parent(project, commit, versions, itself=workspace),
+        registration=history.registrations(project).get(version.name) if version else None,
+        parent=parent or lineage.parent(project, commit, catalogue.versions(project), workspace),
         record=record,
-        data=data,
-        consistent=checked.ok and not problems if checked else None,
-        problems=list(dict.fromkeys([*record.problems, *problems, *found])),
+        data=lineage.built_from(project, record)[0],
+        consistent=checked.ok and not record.problems if checked else None,
+        problems=list(dict.fromkeys([*record.problems, *found])),
         uncommitted=[one_line(path) for path in checked.uncommitted] if checked else [],
         environment=_sha256(git.read_bytes(project, _ENVIRONMENT, reports)),
         confident_errors=_confident_errors(project, reports),

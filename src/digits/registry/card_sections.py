@@ -82,7 +82,7 @@ def title(one: Card) -> str:
 def status(one: Card) -> str:
     """Where the version comes from, in a line."""
     made = one.registration
-    parts = [f"registered {_event(made.date, made.by, made.reason)}"] if made else []
+    parts = [f"registered {_event(made.date, made.by, made.why)}"] if made else []
     if one.parent:
         parts.append(f"developed from {one.parent}")
     elif one.version:
@@ -111,7 +111,7 @@ def _checks(one: Card) -> Section:
     return Section(
         "checks",
         "Can it be trusted?",
-        tables=[Table(("", "Finding"), [list(row) for row in _findings(one)])],
+        tables=[Table(("", ""), [list(row) for row in _findings(one)])],
     )
 
 
@@ -119,19 +119,14 @@ def _findings(one: Card) -> Iterator[tuple[Cell, str]]:
     yield from _belongs_together(one)
     if one.uncommitted:
         yield Badge("warning", "uncommitted"), f"Differs from HEAD: {_listed(one.uncommitted)}"
-    if one.registration and one.registration.verdict:
-        verdict = one.registration.verdict
-        state: State = "pass" if verdict in ("promote", "keep") else "fail"
-        yield Badge(state, "gate"), f"The gate's verdict at registration: {verdict}."
-    else:
-        yield Badge("unknown", "gate"), "No verdict of the gate is recorded."
+    yield _gate(one)
     yield _leaks(one)
     valid = card.validation(one.record)
     if valid is None:
         yield Badge("unknown", "data"), "No validation of the data is recorded."
     else:
         met, total = valid
-        state = "pass" if met == total else "fail"
+        state: State = "pass" if met == total else "fail"
         yield Badge(state, "data"), f"{met} of {total} expectations on the data are met."
     checked = [batch for batch in one.record.batches.values() if batch.drift is not None]
     drifted = [batch.name for batch in checked if batch.drift]
@@ -142,6 +137,21 @@ def _findings(one: Card) -> Iterator[tuple[Cell, str]]:
         yield Badge("pass", "no drift"), f"No drift in {len(checked)} checked batches."
     else:
         yield Badge("unknown", "drift"), "No batch of handwriting was checked for drift."
+
+
+def _gate(one: Card) -> tuple[Badge, str]:
+    promotions = one.registration.promotions if one.registration else []
+    judged = [promotion for promotion in promotions if promotion.verdict or promotion.forced]
+    if not judged:
+        name = f" {one.version}" if one.version else ""
+        return Badge("unknown", "gate"), f"No verdict of the gate is recorded: 'digits gate{name}'."
+    last = judged[-1]
+    verdict = f"{last.verdict or 'no verdict'} ({_listed(last.reasons) or 'no reasons'})"
+    if last.forced:
+        return Badge(
+            "warning", "forced"
+        ), f"Promoted by force: {last.why}. The gate said: {verdict}"
+    return Badge("pass", "gate"), f"The gate's verdict when it was promoted: {verdict}"
 
 
 def _belongs_together(one: Card) -> Iterator[tuple[Cell, str]]:
@@ -199,11 +209,11 @@ def _weaknesses(one: Card) -> Iterator[str]:
     accuracy = number(one.test, "accuracy")
     against = "" if accuracy is None else f", against {percent(accuracy)} overall"
     if digits := one.weak_digits():
-        yield f"Weak digits, by more than chance: {_named(digits)}{against}."
+        yield f"Weak digits, their interval is below the whole: {_named(digits)}{against}."
     elif worst := _lowest_recall(one):
-        yield f"No digit is weaker by more than chance; lowest recall: {worst}{against}."
+        yield f"No digit's interval is below the whole; lowest recall: {worst}{against}."
     if batches := one.weak_batches():
-        yield f"Handwriting that it reads worse, by more than chance: {_named(batches)}{against}."
+        yield f"Other handwriting that it reads clearly worse: {_named(batches)}{against}."
     worst_corruptions = _corruptions(one)[:_WORST_CORRUPTIONS]
     if worst_corruptions:
         listed = ", ".join(
@@ -245,7 +255,7 @@ def _digits(one: Card) -> Section:
         "digits",
         "Accuracy per digit",
         "Recall: the share of a digit's images that are read as it. "
-        + ("Digits in bold are weaker than the whole by more than chance." if weak else ""),
+        + ("In bold: digits whose interval is below the accuracy of all." if weak else ""),
         facts=facts,
         tables=[Table(head, rows, range(1, len(head)), strong)] if rows else [],
         picture="per_digit",
@@ -360,13 +370,14 @@ def _provenance(one: Card) -> Section:
     facts: list[tuple[str, Cell]] = [("Commit" if one.version else "HEAD", Code(one.commit))]
     registration = one.registration
     if registration:
-        facts.append(
-            ("Registered", _event(registration.date, registration.by, registration.reason))
-        )
-        for promotion in registration.promotions:
-            forced = "forced: " if promotion.forced else ""
-            words = _event(promotion.date, promotion.by, forced + promotion.reason)
-            facts.append(("Promoted", words))
+        words = _event(registration.date, registration.by, registration.why)
+        facts.append(("Registered", words))
+        signed = "yes; 'digits models verify' checks it" if registration.signed else "no"
+        facts.append(("Signed", signed))
+        for one_of in registration.promotions:
+            why = f"forced: {one_of.why}" if one_of.forced else one_of.why
+            event = one_of.event[0].upper() + one_of.event[1:]
+            facts.append((event, _event(one_of.date, one_of.by, why)))
     facts.append(("Parent version", one.parent or "none"))
     found = one.record.card
     parameters = count(found, "parameters")
@@ -421,7 +432,7 @@ def _named(weak: list[Weakness]) -> str:
 
 
 def _event(date: str, by: str, reason: str) -> str:
-    on = " by ".join(filter(None, (date, by))) or MISSING
+    on = " by ".join(filter(None, (date[:10], by))) or MISSING
     return f"{on}: {reason}" if reason else on
 
 

@@ -2,36 +2,43 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from digits.core.project import Project
-from digits.formatting import one_line
-from digits.registry import lineage, registry
+from digits.registry import catalogue, lineage, tags
 from digits.registry.record import Record, count, number, pair, text
-from digits.registry.registry import ARTIFACT, CHAMPION, Version
-from digits.versioning import git
+from digits.registry.tags import CHAMPION, Tag
 
 _MODEL = "train.model"
 
 
+Event = Literal["promoted", "rolled back to", "withdrawn"]
+
+
 @dataclass(frozen=True)
 class Promotion:
-    """When a version became the champion, by whom and why; `forced` against the gate's verdict."""
+    """When a version became the champion (or ceased to be), by whom and why.
 
-    date: str
+    `verdict` and `reasons` are the gate's, empty if it wasn't asked. `forced`: whatever it said.
+    """
+
+    event: Event
+    date: str  # ISO 8601
     by: str
     forced: bool
-    reason: str
+    why: str
+    verdict: str
+    reasons: list[str]
 
 
 @dataclass(frozen=True)
 class Registration:
-    """When a version was registered, by whom and why, what the gate said, and its promotions."""
+    """When a version was registered, by whom and why, and its promotions, oldest first."""
 
-    date: str
+    date: str  # ISO 8601
     by: str
-    reason: str
-    verdict: str  # empty if not recorded
+    why: str
+    signed: bool
     promotions: list[Promotion]
 
 
@@ -69,8 +76,8 @@ def read(project: Project) -> list[Row]:
     Raises:
         DigitsError: the registry can't be read.
     """
-    versions = registry.versions(project)
-    registered = registrations(project, versions)
+    versions = catalogue.versions(project)
+    registered = registrations(project)
     records = [Record.read(project, version.commit) for version in versions]
     before: list[Record | None] = [*records[1:], None]
     return [
@@ -79,7 +86,7 @@ def read(project: Project) -> list[Row]:
             champion=version.champion,
             registration=registered[version.name],
             commit=version.commit,
-            parent=lineage.parent(project, version.commit, versions),
+            parent=version.parent or lineage.parent(project, version.commit, versions),
             data=lineage.built_from(project, record)[0],
             weights=next(iter(record.weights.values()), ""),
             n=count(record.metrics, "test", "n"),
@@ -119,34 +126,44 @@ def _same_names(parameters: Mapping[str, Any]) -> dict[str, Any]:
 # tags
 
 
-def registrations(project: Project, versions: list[Version]) -> dict[str, Registration]:
-    """What the registry's tags record of each version."""
-    found = {version.name: Registration("", "", "", "", []) for version in versions}
-    by_commit: dict[str, list[str]] = {}
-    for version in versions:
-        by_commit.setdefault(version.commit, []).append(version.name)
-    for name, commit, by, date, message in _tags(project):
-        if name.startswith(f"{ARTIFACT}@"):
-            version_name = name.removeprefix(f"{ARTIFACT}@")
-            if version_name in found:
-                old = found[version_name]
-                found[version_name] = Registration(date, by, message, "", old.promotions)
-        else:
-            for version_name in by_commit.get(commit, [])[:1]:
-                found[version_name].promotions.append(Promotion(date, by, False, message))
-    return found
+def registrations(project: Project) -> dict[str, Registration]:
+    """Version → what the registry's tags record of it.
 
-
-def _tags(project: Project) -> list[list[str]]:
-    fields = "%00".join(
-        (
-            "%(refname:strip=2)",
-            "%(*objectname)",
-            "%(taggername)",
-            "%(taggerdate:short)",
-            "%(contents:subject)",
+    Raises:
+        DigitsError: the registry can't be read.
+    """
+    found = tags.read(project)
+    registered = catalogue.read(project, found).registered
+    by_commit = {tag.commit: name for name, tag in reversed(registered.items())}
+    promotions: dict[str, list[Promotion]] = {name: [] for name in registered}
+    for tag in found:
+        if tag.stage == CHAMPION and tag.commit in by_commit:
+            promotions[by_commit[tag.commit]].append(_promotion(tag))
+    return {
+        name: Registration(
+            date=tag.time,
+            by=tag.tagger,
+            why=text(tag.facts.get("why") or ""),
+            signed=tag.signed,
+            promotions=promotions[name],
         )
+        for name, tag in registered.items()
+    }
+
+
+def _promotion(tag: Tag) -> Promotion:
+    facts = tag.facts
+    reasons = facts.get("reasons")
+    forced = facts.get("forced")
+    event: Event = "withdrawn" if tag.action == "unassign" else "promoted"
+    if facts.get("event") == "rollback" or tag.subject.startswith(catalogue.ROLLBACK):
+        event = "rolled back to"
+    return Promotion(
+        event=event,
+        date=tag.time,
+        by=tag.tagger,
+        forced=bool(forced),
+        why=text(forced or facts.get("why") or ("" if facts else tag.subject)),
+        verdict=text(facts.get("verdict") or ""),
+        reasons=[text(one) for one in reasons] if isinstance(reasons, list) else [],
     )
-    patterns = (f"refs/tags/{ARTIFACT}@*", f"refs/tags/{ARTIFACT}#{CHAMPION}#*")
-    output = git.run(project, "for-each-ref", "--sort=taggerdate", f"--format={fields}", *patterns)
-    return [[one_line(one) for one in line.split("\0")] for line in output.splitlines()]

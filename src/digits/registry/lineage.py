@@ -12,9 +12,10 @@ from typing import Any, Literal
 from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
 from digits.formatting import one_line
-from digits.registry import registry
+from digits.registry import catalogue
+from digits.registry.catalogue import WORKSPACE, Version
 from digits.registry.record import MNIST, Batch, Record, Stage
-from digits.registry.registry import CHAMPION, WORKSPACE, Version
+from digits.registry.tags import CHAMPION
 from digits.versioning import dvc, git
 
 _LOCK = "dvc.lock"
@@ -96,12 +97,12 @@ def trace(project: Project, name: str | None = None) -> Model | Data:
     Raises:
         DigitsError: nothing has this name, or both a commit and a data version have.
     """
-    versions = registry.versions(project)
+    versions = catalogue.versions(project)
     if name in (None, WORKSPACE):
         return model(project, None, versions)
     assert name is not None
     if name == CHAMPION or fullmatch(_VERSION, name):
-        found = registry.find(project, name)
+        found = catalogue.find(project, name)
         return model(project, found.commit, versions, found)
     uses = list(_uses_of_batch(project, name, versions))
     if any(use.how for use in uses) or name in _folders(project):
@@ -141,7 +142,7 @@ def model(
         version=version.name if version else None,
         champion=bool(version and version.champion),
         commit=head,
-        parent=parent(project, head, versions, itself=commit is None),
+        parent=(version and version.parent) or parent(project, head, versions, commit is None),
         weights=record.weights,
         data=DataOrigin(
             md5=md5,
@@ -159,6 +160,8 @@ def parent(
     project: Project, commit: str, versions: list[Version], itself: bool = False
 ) -> str | None:
     """The registered version that precedes a commit most closely; None for the first.
+
+    Tags that `digits` made record the parent; this is for others and for unregistered commits.
 
     Args:
         itself: a version at this very commit counts, as for the working tree.

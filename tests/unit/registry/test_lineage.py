@@ -11,22 +11,13 @@ from conftest import exit_code
 from repository import commit_all, git
 
 from digits.core.project import Project
-from digits.registry import diagram, lineage, registry
+from digits.registry import diagram, lineage
 from digits.registry.lineage import Data, Model
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """v0.1.0; then v0.2.0, with a new batch `forms` that it is trained on."""
-    folder = tmp_path_factory.mktemp("template") / "project"
-    folder.mkdir()
-    pipeline.create(folder)
-    registry.register(Project(folder), "v0.1.0")
-    pipeline.add_batch(folder, "forms")
-    pipeline.write_params(folder, preprocess={"train_batches": ["forms"]}, train={"seed": 2})
-    pipeline.build(folder)
-    registry.register(Project(folder), "v0.2.0")
-    return folder
+    return pipeline.two_versions(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture
