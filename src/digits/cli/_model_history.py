@@ -131,7 +131,7 @@ def _show_history(rows: list[Row], console: Console) -> None:
         console.print()
         console.print(_text(row.version, "bold"))
         for line in _details(row):
-            console.print(Padding(_text(line), (0, 0, 0, 2)))
+            console.print(Padding.indent(_text(line), 2))
 
 
 def _details(row: Row) -> list[str]:
