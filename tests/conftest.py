@@ -173,7 +173,7 @@ def toy_clone(toy_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 def gate_approves(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate says "promote" at once, for tests that are about something else."""
     judgement = Judgement("promote", "challenger", None, ["it is better"], [], {})
-    decided = decision.Decision(judgement, None, None, {})  # type: ignore[arg-type]
+    decided = decision.Decision(judgement, None, None, {}, {})  # type: ignore[arg-type]
     monkeypatch.setattr(decision, "decide", lambda *_, **__: decided)
 
 

@@ -4,9 +4,9 @@ A tag is created as one atomic step of git. The first line of its annotation is 
 it is a JSON object of facts. Both are untrusted: whoever may push tags wrote them.
 """
 
+import contextlib
 import json
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -91,11 +91,8 @@ def name_of_next_champion(project: Project) -> str:
     from gto.tag import name_tag
     from scmrepo.git import Git
 
-    scm = Git(str(project.root))
-    try:
+    with contextlib.closing(Git(str(project.root))) as scm:
         return str(name_tag(Gto.ASSIGN, ARTIFACT, stage=CHAMPION, scm=scm))
-    finally:
-        scm.close()
 
 
 def create(project: Project, name: str, commit: str, subject: str, facts: dict[str, Any]) -> None:
@@ -155,7 +152,7 @@ def clear_abandoned_locks(project: Project) -> None:
 
 
 def _clear(lock: Path) -> None:
-    with suppress(FileNotFoundError):  # its git was alive, and finished
+    with contextlib.suppress(FileNotFoundError):  # its git was alive, and finished
         while (age := time.time() - lock.stat().st_mtime) < _ABANDONED:
             time.sleep(min(0.1, max(0.0, _ABANDONED - age)))
         lock.unlink()

@@ -1,0 +1,1 @@
+"""What remains when commands are killed. `make kills` runs it; the test suite runs a few."""

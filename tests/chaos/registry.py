@@ -1,0 +1,236 @@
+"""SIGKILL of whole process groups while `digits models` registers, promotes, rolls back, pushes
+and gets.
+
+After every kill the registry is readable, the champion is the old or the new one and loadable,
+published tags have their files, and the next command succeeds.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import toy_model
+from repository import git
+
+from digits.core import files
+from digits.core.project import Project
+from digits.plots import sheets
+from digits.recogniser import Recogniser
+from digits.registry import catalogue, registry, store, tags
+
+COMMANDS = ("register", "promote", "rollback", "push", "get")
+_POLL = 0.0005  # s
+_TIMEOUT = 120.0  # s
+
+
+class Failure(AssertionError):
+    """Something didn't survive a kill."""
+
+
+@dataclass
+class Field:
+    """A project with two versions, a champion, a DVC remote and a git remote."""
+
+    project: Project
+    hub: Path
+    dice: random.Random
+    kills: Counter[str] = field(default_factory=Counter)
+    seed: int = 100
+    gets: int = 0
+
+    @property
+    def watched(self) -> list[Path]:
+        """Where the commands write."""
+        root = self.project.root
+        return [
+            root / ".git" / "refs" / "tags",
+            self.project.registry_cache,
+            self.project.state,
+            root.parent / "shelf",
+            root.parent / "got",
+            self.hub / "refs" / "tags",
+        ]
+
+
+def prepare(folder: Path, dice: random.Random) -> Field:
+    """The project before the first kill."""
+    project = toy_model.make(folder / "project")
+    for seed in (1, 2):
+        toy_model.train(project, seed)
+        must(project, "register")
+    hub = folder / "hub"
+    git(folder, "init", "--quiet", "--bare", "--initial-branch", "main", str(hub))
+    git(project.root, "remote", "add", "origin", str(hub))
+    # a server's process isn't killed with the client
+    git(project.root, "config", "remote.origin.receivepack", "setsid git-receive-pack")
+    git(project.root, "push", "--quiet", "--no-verify", "origin", "main")
+    must(project, "promote", "v0.1.0")
+    must(project, "promote", "v0.1.1", "--force", "--reason", "a test")
+    return Field(project, hub, dice)
+
+
+def kill(here: Field, command: str) -> bool:
+    """Kill a command at a random moment, and check what remains; False if it had ended before."""
+    arguments = _arguments(here, command)
+    before = catalogue.read(here.project)
+    if not _killed(here, arguments):
+        return False
+    here.kills[command] += 1
+    after = catalogue.read(here.project)
+    _check_champion(here, arguments, before, after)
+    _check_published(here)
+    _check_next(here, arguments, before, after)
+    return True
+
+
+def must(project: Project, *arguments: str) -> str:
+    """The standard output of a `digits models` command that must succeed."""
+    code, out, err = _run(project, arguments)
+    if code:
+        raise Failure(f"digits models {' '.join(arguments)}: exit code {code}: {err}")
+    return out
+
+
+def _arguments(here: Field, command: str) -> tuple[str, ...]:
+    """A command that has something to do."""
+    project, state = here.project, catalogue.read(here.project)
+    if command == "register":
+        head = git(project.root, "rev-parse", "HEAD").strip()
+        if any(tag.commit == head for tag in state.registered.values()):
+            here.seed += 1
+            toy_model.train(project, here.seed)
+            git(project.root, "push", "--quiet", "--no-verify", "origin", "main")
+        return ("register", "-m", "a reason")
+    others = [name for name in state.registered if name != state.champion]
+    if command == "promote" or (command == "rollback" and len(state.champions) < 2):
+        return ("promote", here.dice.choice(others), "--force", "--reason", "a test")
+    if command == "push" and not _unpublished(here):
+        must(project, "promote", here.dice.choice(others), "--force", "--reason", "a test")
+    if command == "get":
+        here.gets += 1
+        version = here.dice.choice(["champion", *others])
+        name = state.champion if version == "champion" else version
+        if here.dice.random() < 0.7:
+            _remove(project.registry_cache / str(name))
+        return ("get", version, "--out", str(project.root.parent / "got" / str(here.gets)))
+    return (command,)
+
+
+def _killed(here: Field, arguments: tuple[str, ...]) -> bool:
+    """Start a command in a process group of its own and kill the group.
+
+    Half of the kills come after a random time, half as soon as the command has changed something
+    on disk for the nth time, which is when damage is likely.
+    """
+    (here.project.root.parent / "got").mkdir(exist_ok=True)
+    changes = here.dice.randint(1, 6) if here.dice.random() < 0.5 else None
+    limit = here.dice.uniform(0.0, 4.0) if changes is None else _TIMEOUT
+    old, seen, started = _snapshot(here.watched), 0, time.monotonic()
+    process = _start(here.project, arguments)
+    while process.poll() is None and time.monotonic() - started < limit:
+        if changes is not None and (new := _snapshot(here.watched)) != old:
+            old, seen = new, seen + 1
+            if seen >= changes:
+                break
+        time.sleep(_POLL)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def _check_champion(
+    here: Field, arguments: tuple[str, ...], before: catalogue.State, after: catalogue.State
+) -> None:
+    allowed = [before.champions]
+    if arguments[0] == "promote":
+        allowed.append([*before.champions, arguments[1]])
+    if arguments[0] == "rollback":
+        allowed.append(before.champions[:-1])
+    if after.champions not in allowed:
+        raise Failure(f"champions {after.champions} after {before.champions} and {arguments}")
+    champion = registry.find(here.project)
+    folder = store.materialise(here.project, champion)
+    model = Recogniser.load(folder)
+    if files.sha256(folder / toy_model.ONNX) != champion.weights[toy_model.ONNX]:
+        raise Failure(f"{folder}: not the champion's weights")
+    golden = sheets.cells(here.project.golden.read_bytes())
+    if model.predict(golden).argmax(1).tolist() != list(range(10)):
+        raise Failure(f"{folder}: the champion misreads")
+
+
+def _check_published(here: Field) -> None:
+    """Whatever tag is visible in the git remote, its files are in the DVC remote."""
+    stored = {
+        files.sha256(path)
+        for path in (here.project.root.parent / "shelf").rglob("*")
+        if path.is_file()
+    }
+    known = {one.name: one for one in registry.versions(here.project)}
+    for name in git(here.hub, "tag", "--list", "digits@*").split():
+        missing = set(known[name.removeprefix("digits@")].weights.values()) - stored
+        if missing:
+            raise Failure(f"{name} is visible, but its files are not in the DVC remote")
+
+
+def _check_next(
+    here: Field, arguments: tuple[str, ...], before: catalogue.State, after: catalogue.State
+) -> None:
+    """The same command finishes what was begun, or another one if it had been finished."""
+    done = before != after and arguments[0] in ("register", "rollback")
+    if not done:
+        must(here.project, *arguments)
+    if arguments[0] == "get":
+        out = Path(arguments[-1])
+        version = registry.find(here.project, arguments[1])
+        if not store.matches(out, catalogue.card(here.project, version.commit)):
+            raise Failure(f"{out}: not exactly {version.name}")
+        if left := list(out.parent.glob(".*")):
+            raise Failure(f"left by a killed get: {left}")
+    if arguments[0] == "push" and (left_out := _unpublished(here)):
+        raise Failure(f"not pushed: {left_out}")
+    must(here.project, "verify")
+    git(here.project.root, "fsck", "--no-dangling")
+
+
+def _unpublished(here: Field) -> set[str]:
+    mine = {tag.name for tag in tags.read(here.project)}
+    return mine - set(git(here.hub, "tag", "--list").split())
+
+
+def _start(project: Project, arguments: tuple[str, ...]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "digits", "models", *arguments],
+        cwd=project.root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _run(project: Project, arguments: tuple[str, ...]) -> tuple[int, str, str]:
+    process = _start(project, arguments)
+    out, err = process.communicate(timeout=_TIMEOUT)
+    return process.returncode, out, err
+
+
+def _snapshot(folders: list[Path]) -> frozenset[str]:
+    return frozenset(path for folder in folders for path in _paths(folder))
+
+
+def _paths(folder: Path) -> Iterator[str]:
+    for root, names, found in os.walk(folder):
+        yield from (os.path.join(root, name) for name in (*names, *found))
+
+
+def _remove(folder: Path) -> None:
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
