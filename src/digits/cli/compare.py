@@ -1,16 +1,10 @@
-"""`digits compare`: a `Comparison` as tables on a terminal, as Markdown, or as JSON.
+"""`digits compare`: may the working tree be merged, and what does it change?"""
 
-Names and values come from files that the author of a pull request may have written. On a terminal
-they are stripped of control characters; in Markdown they are in code spans or escaped.
-"""
-
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any
 
 import click
 from rich.console import Console
@@ -18,27 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from digits.cli import _terminal
-from digits.core import files
+from digits.core import files, params
 from digits.core.errors import DigitsError, Verdict
 from digits.core.project import Project
-from digits.formatting import markdown_code, markdown_table, markdown_text, one_line
-from digits.gate import comparison, verification
-from digits.gate.comparison import Comparison, MetricChange
+from digits.formatting import one_line
+from digits.gate import comparison, pictures
+from digits.gate.comparison import Comparison
+from digits.gate.pictures import Tile
+from digits.reports.comparison import markdown as comment
+from digits.reports.comparison.document import Section, sentence
+from digits.reports.comparison.head import base, head
+from digits.reports.comparison.sections import sections
 from digits.versioning import git
 
-MARKER = "<!-- digits-compare -->"  # by which the workflow finds the comment that it updates
-_MAX_ROWS = 40  # of a list
-_MAX_SIZE = 5_000  # characters of a list; a comment on GitHub may have 65,536
-_MAX_NAME = 200  # characters
-_MAX_VALUE = 80
-_SIGNIFICANT = 0.05
-_OUTCOMES = {
-    "same": "=",
-    "better": "✅ better",
-    "worse": "🔸 worse",
-    "regression": "❌ regression",
-    "changed": "changed",
-}
+_SHOWN = 20  # images of a picture
+_STYLES = {"better": "green", "worse": "red", "chance": "dim", "": ""}
 
 
 @click.command("compare")
@@ -49,54 +37,84 @@ _OUTCOMES = {
     is_flag=False,
     flag_value="-",
     type=click.Path(dir_okay=False, allow_dash=True),
-    help="Print Markdown instead of tables; with FILE, print tables and write Markdown to FILE.",
+    help="Print Markdown; with FILE, write it there, with pictures beside it.",
+)
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write a page that needs no other file.",
 )
 @click.option(
     "--links",
     metavar="URL",
-    help="Show the plots of both sides in Markdown, from URL/<commit>/<path>.",
+    help="In Markdown, show the committed plots of both sides from URL/<commit>/<path>.",
 )
-@click.option("--strict", is_flag=True, help="Exit with code 1 also if results are stale.")
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 also if results are stale or can't be judged."
+)
 @_terminal.json_option
 def command(
-    revision: str | None, markdown: str | None, links: str | None, strict: bool, as_json: bool
+    revision: str | None,
+    markdown: str | None,
+    html: Path | None,
+    links: str | None,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Compare the working tree with REV: is the model worse, and what else changed?
 
     REV is a commit, branch, tag or DVC experiment, by default the commit where this branch left
     main. It must come before --markdown.
 
+    Worse or better means by more than chance: McNemar's exact test on the test set, and with
+    Holm's correction on each digit and each batch of handwriting that neither model was trained
+    on. The confidence level and the limits are section 'gate' of params.yaml. 'digits gate' also
+    tries the model in a clean process, and decides on promotion.
+
     \b
     Exit codes: 0 no regression
-                1 a metric got worse by more than compare.tolerance in params.yaml allows,
-                  or data validation succeeded before and fails now
+                1 worse by more than chance, a limit of the policy newly broken, or
+                  data validation succeeded before and fails now
                 2 REV is unknown, or a report is missing or damaged
     \b
     Examples:
       digits compare HEAD~1
       digits compare main --markdown
-      digits compare main --markdown comparison.md
+      digits compare main --html comparison.html
     """
     project = Project.find()
-    file = None if markdown == "-" else markdown
+    file = None if markdown in (None, "-") else Path(str(markdown))
     if file:
-        _refuse_revision(project, file)
-    result = comparison.compare(project, revision, {})
-    rebuild = _rebuild(project, result.commit)
+        _refuse_revision(project, str(markdown))
+    result = comparison.compare(project, revision, params.load(project.params).gate)
+    wanted = bool(markdown or html)
+    tiles = pictures.changed(project, result.old, result.new, result.sets) if wanted else {}
     if file:
-        files.write_text(Path(file), render(result, links, rebuild))
-        click.echo(f"Markdown written to {file}", err=True)
+        _write_markdown(file, result, tiles, links)
+    if html:
+        from digits.reports.comparison import page  # imports Jinja
+
+        files.write_text(html, page.build(result, tiles))
+        click.echo(f"Page written to {html}", err=True)
     if as_json:
-        click.echo(json.dumps(asdict(result) | {"rebuild": rebuild}, indent=2))
+        click.echo(json.dumps(_document(result), indent=2, default=str))
     elif markdown and not file:
-        click.echo(render(result, links, rebuild), nl=False)
+        click.echo(comment.render(result, tiles, links=links), nl=False)
     else:
-        show(result, Console(highlight=False), rebuild)
-    reasons = list(result.regressions)
-    if strict and result.stale:
-        reasons.append(f"stale: {', '.join(result.stale)}; run 'dvc repro' and commit its reports")
+        show(result, Console(highlight=False))
+    _exit(result, strict)
+
+
+def _exit(result: Comparison, strict: bool) -> None:
+    reasons = [one.text for one in result.worse]
+    if strict and result.unknown:
+        stale = "; run 'digits run' and commit the results" if result.consistency.stale else ""
+        reasons.append("; ".join(result.unknown[:3]) + stale)
     if reasons:
-        raise Verdict(f"against {_base(result)}: {one_line('; '.join(reasons))}")
+        more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        against = "".join(base(result))
+        raise Verdict(f"against {against}: {sentence('; '.join(reasons[:3]))}{more}")
 
 
 def _refuse_revision(project: Project, file: str) -> None:
@@ -110,222 +128,79 @@ def _refuse_revision(project: Project, file: str) -> None:
     )
 
 
-# both renderings
+def _write_markdown(
+    file: Path, result: Comparison, tiles: Mapping[str, Sequence[Tile]], links: str | None
+) -> None:
+    """Write Markdown, and beside it the images that changed sides."""
+    names = {}
+    for side, found in tiles.items():
+        if any(tile.image is not None for tile in found):
+            names[side] = f"{file.stem}-{side.replace(' ', '-')}.png"
+            with files.replacing(file.with_name(names[side])) as temporary:
+                temporary.write_bytes(pictures.draw(found, _SHOWN))
+    shown = {} if links else names  # a forge can't show local files
+    files.write_text(file, comment.render(result, tiles, shown, links))
+    click.echo(f"Markdown written to {file}", err=True)
 
 
-class _Untrusted(str):
-    """A name or value from a file, in one line of limited length."""
-
-
-class _Section(NamedTuple):
-    """A table; `right` are the right-aligned columns."""
-
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    right: Sequence[int] = ()
-
-
-def _sections(result: Comparison, links: str | None = None) -> Iterator[_Section]:
-    before_now = ("before", "now")
-    shown = [one for one in result.metrics if one.outcome != "same" or one.tolerance is not None]
-    rest = len(result.metrics) - len(shown)
-    yield _Section(
-        f"Metrics ({rest} more are unchanged)" if rest else "Metrics",
-        ("metric", *before_now, "change", "tolerance", ""),
-        [(*_figures(one), _number(one.tolerance), _OUTCOMES[one.outcome]) for one in shown],
-        right=(1, 2, 3, 4),
-    )
-    digits = [_figures(one) for one in result.digits]
-    yield _Section("Per digit", ("digit", *before_now, "change"), digits, right=(1, 2, 3))
-    yield _Section("Test images that changed sides", ("", "index"), _images(result))
-    for title, changes in (
-        ("Parameters", result.parameters),
-        ("Data", result.data),
-        ("Drift", result.drift),
-        ("Validation", [result.validation] if result.validation else []),
-    ):
-        rows = [(_name(change.name), _value(change.old), _value(change.new)) for change in changes]
-        yield _Section(f"{title} ({len(rows)})", ("", *before_now), rows)
-    code = [(_name(path),) for path in result.code]
-    yield _Section(f"Code ({len(code)})", ("file",), code)
-    sides = {"before": result.commit, "now": result.head} if links else {}
-    plots = [
-        (
-            _name(path),
-            *(
-                f"![{side}]({links}/{commit}/{quote(path)}?raw=true)"
-                for side, commit in sides.items()
-            ),
-        )
-        for path in result.plots
-    ]
-    yield _Section(f"Plots ({len(plots)})", ("file", *sides), plots)
-    stale = [(_name(stage), _name(", ".join(changes))) for stage, changes in result.stale.items()]
-    yield _Section(f"Stale stages ({len(stale)})", ("stage", "what changed"), stale)
-
-
-def _limited(rows: Sequence[Sequence[str]]) -> tuple[list[Sequence[str]], str]:
-    """As many rows as a list may have, and a note on the others."""
-    shown: list[Sequence[str]] = []
-    size = 0
-    for row in rows[:_MAX_ROWS]:
-        size += sum(map(len, row))
-        if size > _MAX_SIZE:
-            break
-        shown.append(row)
-    rest = len(rows) - len(shown)
-    return shown, f"… and {rest} more" if rest else ""
-
-
-def _headline(result: Comparison) -> str:
-    if result.regressions:
-        return "❌ Regression"
-    if not result.comparable:
-        return "✅ Nothing to compare with yet"
-    return "⚠️ No regression, but stale results" if result.stale else "✅ No regression"
-
-
-def _base(result: Comparison) -> str:
-    commit = result.commit[:7]
-    return commit if result.commit.startswith(result.base) else f"{_name(result.base)} ({commit})"
-
-
-def _significance(result: Comparison) -> str:
-    test = result.significance
-    if test is None:
-        return f"not tested: {result.not_tested}"
-    if not test.newly_wrong and not test.newly_right:
-        return "both sides get exactly the same test images wrong"
-    verdict = "is significant" if test.p_value < _SIGNIFICANT else "may be chance"
-    return (
-        f"{len(test.newly_wrong)} test images are newly wrong, {len(test.newly_right)} newly "
-        f"right; the difference {verdict} (p = {test.p_value:.2g}, McNemar's exact test)"
-    )
-
-
-def _rebuild(project: Project, commit: str) -> str:
-    """Whether the same inputs gave the same or equivalent results; empty if inputs changed."""
-    try:
-        verified = verification.verify(project, commit)
-    except DigitsError:  # nothing is built here
-        return ""
-    return "" if verified.changed_inputs else verified.summary()
-
-
-def _images(result: Comparison) -> list[tuple[str, str]]:
-    test = result.significance
-    sides = {"newly wrong": test.newly_wrong, "newly right": test.newly_right} if test else {}
-    return [
-        (
-            f"{len(images)} {side}",
-            ", ".join(map(str, images[:_MAX_ROWS])) + (", …" if images[_MAX_ROWS:] else ""),
-        )
-        for side, images in sides.items()
-        if images
-    ]
-
-
-def _figures(metric: MetricChange) -> tuple[str, str, str, str]:
-    change = _number(metric.change, sign="+")
-    return _name(metric.name), _number(metric.old), _number(metric.new), change
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    if value is None:
-        return "-"
-    return f"{value:{sign}d}" if isinstance(value, int) else f"{value:{sign}.4f}"
-
-
-def _name(text: str) -> _Untrusted:
-    return _shortened(text, _MAX_NAME)
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "-"
-    return _shortened(value if isinstance(value, str) else json.dumps(value), _MAX_VALUE)
-
-
-def _shortened(text: str, width: int) -> _Untrusted:
-    """One line; in a long one, a digest replaces the middle so that no two look the same."""
-    if len(text) > width:
-        digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
-        text = f"{text[: width // 2]}…{digest}…{text[-width // 2 + 10 :]}"
-    return _Untrusted(one_line(text))
-
-
-# Markdown
-
-
-def render(result: Comparison, links: str | None = None, rebuild: str = "") -> str:
-    """The comparison as a comment on a pull request: verdict and metrics, then folded details.
-
-    Args:
-        links: the URL under which `<commit>/<path>` shows a file; adds both sides' plots.
-        rebuild: how results of the same inputs relate.
-    """
-    base = markdown_code(_base(result))
-    against = f" against {base}" if result.comparable else ""
-    parts = [f"{MARKER}\n## {_headline(result)}{against}"]
-    reasons, more = _limited([(markdown_text(reason),) for reason in result.regressions])
-    parts += ["\n".join(f"- **{reason}**" for (reason,) in reasons), more]
-    if result.stale:
-        parts.append("> ⚠️ Some stages are stale (see below). Run `dvc repro` and commit.")
-    metrics, *details = _sections(result, links)
-    if result.comparable:
-        significance = f"**Significance:** {markdown_text(_significance(result))}."
-        parts += [f"### {metrics.title}", _table(metrics), significance, markdown_text(rebuild)]
-    else:
-        parts.append(f"{base} has no `reports/metrics.json`.")
-    parts += [
-        f"<details>\n<summary>{section.title}</summary>\n\n{_table(section)}\n\n</details>"
-        for section in details
-        if section.rows
-    ]
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _table(section: _Section) -> str:
-    cells = [
-        [markdown_code(cell) if isinstance(cell, _Untrusted) else cell for cell in row]
-        for row in section.rows
-    ]
-    rows, more = _limited(cells)
-    return markdown_table(section.head, rows, section.right) + (f"\n\n{more}" if more else "")
+def _document(result: Comparison) -> dict[str, Any]:
+    """The comparison as plain types."""
+    return {
+        "base": result.base,
+        "commit": result.commit,
+        "head": result.head,
+        "verdict": result.verdict,
+        "worse": [one.text for one in result.worse],
+        "better": [one.text for one in result.better],
+        "broken": result.broken,
+        "unknown": result.unknown,
+        "loosened": result.loosened,
+        "sets": {name: asdict(one) for name, one in result.sets.items()},
+        "changes": asdict(result.changes),
+        "consistency": asdict(result.consistency),
+        "rebuild": result.rebuild,
+    }
 
 
 # terminal
 
 
-def show(result: Comparison, console: Console, rebuild: str = "") -> None:
-    """Print the comparison as tables."""
-    console.print(Text(f"{_headline(result)} against {_base(result)}", style="bold"))
-    for reason in result.regressions:
-        console.print(Text(f"  {one_line(reason)}", style="red"))
-    if result.comparable:
-        console.print(Text(_significance(result)))
-    if rebuild:
-        console.print(Text(one_line(rebuild)))
-    for section in _sections(result):
-        if not section.rows:
-            continue
-        table = Table(
-            title=section.title, title_justify="left", title_style="bold", box=None, pad_edge=False
-        )
-        for column, title in enumerate(section.head):
-            right = column in section.right
-            table.add_column(
-                title,
-                header_style="dim",
-                justify="right" if right else "left",
-                no_wrap=right,
-                overflow="fold",  # a name is never cut
-            )
-        rows, more = _limited(section.rows)
-        for row in rows:
-            table.add_row(*map(Text, row))
+def show(result: Comparison, console: Console) -> None:
+    """Print the verdict, then what changed; noise is one dim line for each section."""
+    top = head(result)
+    title = f"{top.headline} · compared with {''.join(top.base)}"
+    console.print(Text(title, style="bold"))
+    for alarm in top.alarms:
+        console.print(Text(alarm, style="bold red"))
+    for reason in top.reasons:
+        console.print(Text(f"{reason}.", style="red" if result.worse else ""))
+    console.print(Text("".join(top.inputs)))
+    for note in top.notes:
+        console.print(Text(note, style="dim"))
+    for section in sections(result):
         console.print()
-        console.print(table)
-        if more:
-            console.print(more)
+        _print(section, console)
+
+
+def _print(section: Section, console: Console) -> None:
+    console.print(Text(section.title, style="dim" if section.noise else "bold"))
+    if section.noise:
+        return
+    table = Table(box=None, pad_edge=False, show_header=bool(section.head))
+    for column in range(len(section.rows[0].cells)):
+        right = column in section.right
+        table.add_column(
+            section.head[column] if section.head else "",
+            header_style="dim",
+            justify="right" if right else "left",
+            no_wrap=right,
+            overflow="fold",  # a name is never cut
+        )
+    for row in section.rows:
+        cells = (one_line("".join(cell)) for cell in row.cells)
+        table.add_row(*(Text(cell, style=_STYLES[row.tone]) for cell in cells))
+    console.print(table)
+    if section.omitted:
+        console.print(f"… and {section.omitted:,} more")
+    if section.note:
+        console.print(Text(section.note, style="dim"))

@@ -32,11 +32,13 @@ class Finding:
     """One thing that was checked, and a sentence on what was found.
 
     "fail" and "worse" reject, "unknown" prevents a judgement, "better" speaks for promotion.
+    `subject` tells findings of the same check apart: which digit, which batch.
     """
 
     check: str
     status: Status
     text: str
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _limits(one: Evidence, policy: Gate) -> Iterator[Finding]:
 
 def _at_least(check: str, what: str, value: float, limit: float) -> Finding:
     status: Status = "pass" if value >= limit else "fail"
-    return Finding(check, status, f"{what} {percent(value)}, at least {percent(limit)}")
+    return Finding(check, status, f"{what} {percent(value)}, at least {percent(limit)}", what)
 
 
 def _leaks(one: Evidence) -> Iterator[Finding]:
@@ -156,9 +158,9 @@ def _leaks(one: Evidence) -> Iterator[Finding]:
             text = "the reports don't say whether the model has seen test images; run 'digits run'"
             yield Finding("leaks", "unknown", text)
         return
-    found = [f"{leaks[key]:,} {what}" for key, what in _LEAKS.items() if leaks[key]]
-    for text in found:
-        yield Finding("leaks", "fail", text)
+    found = {key: f"{leaks[key]:,} {what}" for key, what in _LEAKS.items() if leaks[key]}
+    for key, text in found.items():
+        yield Finding("leaks", "fail", text, key)
     if not found:
         text = "no test image is among the training or validation images, by id or by SHA-256"
         yield Finding("leaks", "pass", text)
@@ -184,7 +186,9 @@ def _against(
     if old is not None and new is not None:
         limit = policy.max_corrupted_rise
         status: Status = "worse" if new - old > limit + 1e-12 else "pass"
-        text = f"mean error under MNIST-C {percent(old)} → {percent(new)}; limit: +{percent(limit)}"
+        text = (
+            f"mean error under MNIST-C {percent(old)} → {percent(new)} (limit: +{percent(limit)})"
+        )
         yield Finding("robustness", status, text)
 
 

@@ -15,8 +15,8 @@ from digits.plots import sheets
 from digits.versioning import git
 
 _ZOOM = 3
-_PAD, _LINE, _FONT = 8, 16, 13  # pixels
-_COLUMNS = 8
+_PAD, _LINE, _FONT = 8, 17, 14  # pixels
+_COLUMNS = 5  # so that captions can be read on a phone
 _INK, _MUTED = "#1f2328", "#5b6573"
 
 

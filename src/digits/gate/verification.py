@@ -16,6 +16,7 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.gate import paired
 from digits.versioning import consistency, git
+from digits.versioning.consistency import Consistency
 
 MIN_AGREEMENT = 0.995  # share of test images with the same prediction; two seeds agree on 0.997
 MIN_P_VALUE = 0.05  # of McNemar's test
@@ -62,15 +63,21 @@ class Verification:
         return f"Different from commit {commit}: {self.reasons[0]}."
 
 
-def verify(project: Project, revision: str = "HEAD") -> Verification:
+def verify(
+    project: Project, revision: str = "HEAD", checked: Consistency | None = None
+) -> Verification:
     """Compare what is built in the working tree with what is committed at a revision.
+
+    Args:
+        checked: the tree's consistency, if it is known already.
 
     Raises:
         DigitsError: the revision is unknown, or one of the two has no results.
     """
     commit = git.resolve(project, revision)
     new, old = _lock(project, None), _lock(project, commit)
-    if problems := _inconsistent(project):
+    _require_weights(project)
+    if problems := (checked or consistency.check(project)).problems:
         return Verification("different", commit, problems)
     inputs = _differing(_inputs(old), _inputs(new))
     outputs = _differing(_outputs(old), _outputs(new))
@@ -117,12 +124,10 @@ def _equivalence(project: Project, commit: str, outputs: list[str]) -> Verificat
     return Verification(verdict, commit, reasons, [], outputs, round(agreement, 6), p_value)
 
 
-def _inconsistent(project: Project) -> list[str]:
-    """Why the tree's reports, weights and dvc.lock don't belong together."""
+def _require_weights(project: Project) -> None:
     card = files.read_json(project.model_card)
     if missing := [name for name in card["weights"] if not (project.root / name).is_file()]:
         raise DigitsError(f"{missing[0]}: not found; run 'digits run' to build it")
-    return consistency.check(project).problems
 
 
 def _lock(project: Project, commit: str | None) -> dict[str, Any]:

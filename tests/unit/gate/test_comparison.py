@@ -1,404 +1,376 @@
-"""`digits compare` on a real git and DVC project, and its arithmetic alone."""
+"""`digits compare` on a real git and DVC project."""
 
-import dataclasses
-import io
 import json
 import os
-import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
-from markdown_it import MarkdownIt
-from repository import commit_all, dvc, git, init
-from rich.console import Console
+from conftest import exit_code
+from PIL import Image
+from reported import change, image, project, report
+from repository import commit_all, dvc, git
 
-from digits.cli import main
-from digits.cli.compare import MARKER, render, show
-from digits.core.errors import ParameterError
-from digits.gate import comparison
+from digits.reports.comparison.markdown import MARKER
 
-ROOT = Path(__file__).parents[3]
-PIPELINE = {
-    "stages": {
-        "evaluate": {
-            "cmd": f"{sys.executable} src/evaluate.py",
-            "deps": ["data", "src"],
-            "params": ["train"],
-            "outs": [{"reports/mistakes.csv": {"cache": False}}, "models"],
-            "metrics": [{"reports/metrics.json": {"cache": False}}],
-        }
-    }
-}
-EVALUATE = """
-import json, pathlib
-wrong = json.loads(pathlib.Path("src/wrong.json").read_text())
-accuracy = 1 - len(wrong) / 1000
-digits = {"3": {"recall": accuracy, "f1": accuracy, "n": 100}, "4": {"recall": 1.0, "f1": 1.0}}
-test = {"n": 1000, "per_digit": digits, "accuracy_interval": [0.9, 1.0], "calibration_error": 0.01}
-test |= dict.fromkeys(["accuracy", "f1", "precision", "recall"], accuracy)
-pathlib.Path("reports/metrics.json").write_text(json.dumps({"test": test, "val": {"n": 500}}))
-rows = ["index,label,prediction,confidence", *(f"{one},3,4,0.9" for one in wrong)]
-pathlib.Path("reports/mistakes.csv").write_text("\\n".join(rows))
-pathlib.Path("models").mkdir()
-"""
-
-EMPTY = comparison.Comparison(
-    base="main",
-    commit="c" * 40,
-    head="d" * 40,
-    comparable=True,
-    regressions=[],
-    metrics=[],
-    digits=[],
-    significance=None,
-    not_tested="",
-    parameters=[],
-    data=[],
-    drift=[],
-    validation=None,
-    code=[],
-    plots=[],
-    stale={},
-)
-
-
-def write(folder: Path, path: str, document: Any) -> None:
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_text(json.dumps(document))
-
-
-def evaluate(folder: Path, wrong: list[int]) -> None:
-    """Rebuild with a model that gets these test images wrong."""
-    write(folder, "src/wrong.json", wrong)
-    dvc(folder, "repro", "--quiet")
+BASE = {"summer": [1, 2]}  # misread images of a batch on main
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Commit `first` has a pipeline but no metrics; on `main`, images 1 to 5 are wrong."""
-    folder = tmp_path_factory.mktemp("template") / "project"
-    (folder / "src").mkdir(parents=True)
-    (folder / "data").mkdir()
-    (folder / "reports").mkdir()
-    init(folder)
-    (folder / "data" / "digits").write_text("data")
-    dvc(folder, "add", "--quiet", "data")
-    (folder / "src" / "evaluate.py").write_text(EVALUATE)
-    (folder / "dvc.yaml").write_text(yaml.safe_dump(PIPELINE))
-    shutil.copy(ROOT / "params.yaml", folder)
-    commit_all(folder)
+    """Commit `first` has no results; on `main`, test images 0 to 9 are misread."""
+    folder = project(tmp_path_factory.mktemp("template") / "project")
     git(folder, "tag", "first")
-    write(folder, "reports/validation.json", {"success": True})
-    write(folder, "reports/drift.json", {"batches": {"summer": {"drift": False}}})
-    evaluate(folder, [1, 2, 3, 4, 5])
+    report(folder, range(10), BASE)
     commit_all(folder)
     return folder
 
 
 @pytest.fixture
-def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tree(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh copy of the template on branch `idea`, as the working directory."""
     folder = tmp_path / "project"
     shutil.copytree(template, folder, symlinks=True)
     monkeypatch.chdir(folder)
+    git(folder, "switch", "--quiet", "--create", "idea")
     return folder
 
 
-def compare(*arguments: str) -> int:
-    """Run `digits compare` in the working directory; returns its exit code."""
-    try:
-        main(["compare", *arguments])
-    except SystemExit as stopped:
-        return int(stopped.code or 0)
-    return 0
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs `digits compare` and returns the exit code with the lines of its Markdown."""
+
+    def compare(*arguments: str) -> tuple[int, list[str]]:
+        code = exit_code("compare", *(arguments or ("main",)), "--markdown")
+        return code, [line for line in capsys.readouterr().out.splitlines() if line]
+
+    return compare
 
 
-def test_an_unchanged_tree_has_no_regression(
-    project: Path, capsys: pytest.CaptureFixture[str]
+def set_value(folder: Path, section: str, key: str, value: Any) -> None:
+    document = yaml.safe_load((folder / "params.yaml").read_text())
+    inner = document
+    for name in section.split("."):
+        inner = inner[name]
+    inner[key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(document))
+
+
+# verdicts
+
+
+def test_an_unchanged_tree_is_the_same_model(tree: Path, lines: Any) -> None:
+    code, text = lines()
+    assert code == 0
+    assert text[:2] == [MARKER, text[1]]
+    assert text[1].startswith("## ✅ Same model · compared with `main` (")
+    assert "**The same 10 images of 1,000 test images are misread.**" in text
+    assert "Parameters, data and the code of all stages are the same." in text
+
+
+def test_a_worse_model_is_a_regression_with_its_reasons_first(
+    tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compare() == 0
-    out = capsys.readouterr().out
-    assert "No regression against main" in out
-    assert "exactly the same test images wrong" in out
-
-
-def test_a_worse_model_on_a_branch_is_a_regression(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    git(project, "switch", "--quiet", "--create", "idea")
-    parameters = yaml.safe_load((project / "params.yaml").read_text())
-    seed = parameters["train"]["seed"]
-    parameters["train"]["seed"] = seed + 1
-    (project / "params.yaml").write_text(yaml.safe_dump(parameters))
-    evaluate(project, [1, 2, *range(10, 20)])
-    commit_all(project)
-
-    assert compare("--json") == 1
-
+    set_value(tree, "models.accurate", "epochs", 1)
+    set_value(tree, "models.tiny", "epochs", 1)
+    report(tree, [0, 1, *range(100, 130)], BASE)
+    commit_all(tree)
+    assert exit_code("compare", "--markdown", "report.md") == 1
+    text = [line for line in Path("report.md").read_text().splitlines() if line]
+    assert text[1].startswith("## ❌ Regression · compared with `main` (")
+    assert text[2] == (
+        "**Accuracy on the test set fell by more than chance, from 99.00&nbsp;% to 96.80&nbsp;% "
+        "(30 newly wrong, 8 newly right of 1,000; p = 0.00047).**"
+    )
+    assert "limits broken: accuracy on the test set" in text[3]
+    assert text[4].startswith("Changed: `models.accurate.epochs` `6` → `1`, 1 file of code")
     out, err = capsys.readouterr()
-    result = json.loads(out)
-    assert result["base"] == "main"
-    accuracy = next(row for row in result["metrics"] if row["name"] == "test.accuracy")
-    assert accuracy["outcome"] == "regression"
-    assert accuracy["change"] == pytest.approx(-0.007)
-    assert result["significance"]["newly_wrong"] == list(range(10, 20))
-    assert result["significance"]["newly_right"] == [3, 4, 5]
-    assert result["parameters"] == [{"name": "train.seed", "old": seed, "new": seed + 1}]
-    assert [row["name"] for row in result["digits"]] == ["3.f1", "3.recall"]
-    assert result["code"] == ["src/wrong.json"]
-    assert result["stale"] == {}
-    assert "test.accuracy went from 0.9950 to 0.9880; it may get worse by 0.001 at most" in err
-    assert len(err.splitlines()) == 1
+    assert out.startswith("❌ Regression · compared with main (")
+    assert "digits: against main (" in err
+    assert "Accuracy on the test set fell by more than chance" in err
+
+    assert exit_code("compare", "--json") == 1
+    result = json.loads(capsys.readouterr().out)
+    assert result["verdict"] == "regression"
+    assert result["sets"]["test"]["difference"]["newly_wrong"] == list(range(100, 130))
+    assert result["sets"]["test"]["difference"]["newly_right"] == list(range(2, 10))
+    names = [one["name"] for one in result["changes"]["parameters"]]
+    assert names == ["models.accurate.epochs"]  # models.tiny is not in use
+    assert result["changes"]["unused"] == 1
+    assert result["changes"]["code"] == ["src/results.json"]
 
 
-def test_a_fresh_clone_without_cache_gives_the_same_markdown(project: Path, tmp_path: Path) -> None:
-    evaluate(project, [1, 2, 3])
-    commit_all(project)
+def test_a_better_model_is_better(tree: Path, lines: Any) -> None:
+    report(tree, [], BASE)
+    code, text = lines()
+    assert code == 0
+    assert text[1].startswith("## ✅ Better · compared with")
+    assert "rose by more than chance, from 99.00&nbsp;% to 100.00&nbsp;%" in text[2]
+
+
+def test_a_difference_by_chance_is_no_change_and_folded(
+    tree: Path, lines: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report(tree, [*range(9), 100, 101], {"summer": [1, 2, 3]})
+    code, text = lines()
+    assert code == 0
+    assert text[1].startswith("## ✅ No change beyond chance · compared with")
+    assert text[2] == (
+        "**Accuracy on the test set 99.00&nbsp;% → 98.90&nbsp;% (2 newly wrong, 1 newly right of "
+        "1,000); chance explains this (p = 1).**"
+    )
+    folded = [line for line in text if line.startswith("<summary>")]
+    for title in ("Digits", "Handwriting"):
+        assert f"<summary>{title}: no change beyond chance</summary>" in folded
+    assert "### Handwriting: accuracy and drift" not in text
+    exit_code("compare", "main")
+    out = capsys.readouterr().out
+    assert "Digits: no change beyond chance" in out
+    assert "newly wrong / right" not in out  # noise is one line on a terminal
+
+
+def test_as_many_errors_on_one_digit_alone_are_a_regression(tree: Path, lines: Any) -> None:
+    """Overall equal: ten other images are wrong, but all of them show a seven."""
+    report(tree, range(7, 107, 10), BASE)
+    code, text = lines()
+    assert code == 1
+    assert "Recall of digit 7 fell by more than chance" in text[2]
+    assert "### Digits: 1 of 10 changed by more than chance" in text
+
+
+def test_a_batch_that_is_read_worse_is_a_regression_unless_in_sample(
+    tree: Path, lines: Any
+) -> None:
+    report(tree, range(10), {"summer": range(50, 70)})
+    code, text = lines()
+    assert code == 1
+    assert "Accuracy on batch 'summer' fell by more than chance" in text[2]
+    row = next(line for line in text if line.startswith("| `summer` |"))
+    assert "99.00 → 90.00&nbsp;%" in row
+    assert "20 &#47; 2" in row
+    assert "❌" in row
+    assert "no drift" in row
+
+    report(tree, range(10), {"summer": range(50, 70)}, in_sample=5)
+    code, text = lines()
+    assert code == 0
+    assert any(line.startswith("| `summer` |") and "in-sample" in line for line in text)
+
+
+def test_a_limit_that_is_broken_for_the_first_time_is_a_regression(tree: Path, lines: Any) -> None:
+    report(tree, range(10), BASE, calibration_error=0.5)
+    code, text = lines()
+    assert code == 1
+    assert "calibration error 50.00&nbsp;%, at most 2.00&nbsp;%" in text[2]
+    assert any("| calibration error |" in line and "❌ limit 2&nbsp;%" in line for line in text)
+    commit_all(tree)
+    code, text = lines("HEAD")
+    assert code == 0
+    assert any("breaks, too: calibration error" in line for line in text)
+
+
+def test_a_loosened_policy_is_said_in_red_in_the_first_lines(
+    tree: Path, lines: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_value(tree, "gate", "min_accuracy", 0.5)
+    set_value(tree, "gate", "max_corrupted_rise", 0.001)
+    code, text = lines()
+    assert code == 0
+    assert text[2] == ("🔴 **The policy was loosened: gate.min_accuracy is looser: 0.97 → 0.5**")
+    assert "- `gate.max_corrupted_rise`: `0.01` → `0.001`" in text
+    exit_code("compare", "main", "--html", "page.html")
+    page = Path("page.html").read_text()
+    assert '<p class="alarm">The policy was loosened' in page
+
+
+def test_invalid_data_is_a_regression(tree: Path, lines: Any) -> None:
+    change(tree, "reports/validation.json", "success", value=False)
+    rows = [{"says": "labels are digits", "success": False}]
+    change(tree, "reports/validation.json", "expectations", value=rows)
+    code, text = lines()
+    assert code == 1
+    assert "data validation succeeded before and fails now" in text[2].lower()
+    assert "| `labels are digits` | met | not met |" in text
+
+
+def test_stale_results_cannot_be_judged(
+    tree: Path, lines: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tree / "src" / "evaluate.py").open("a") as file:
+        file.write("# new\n")
+    code, text = lines()
+    assert code == 0
+    assert text[1].startswith("## ⚠️ Can't be judged · compared with")
+    assert "Evaluate is stale: src changed. Run 'digits run' and commit the results" in text[2]
+    assert exit_code("compare", "main", "--strict") == 1
+    assert "run 'digits run' and commit the results" in capsys.readouterr().err
+
+
+def test_other_test_images_cannot_be_judged(tree: Path, lines: Any) -> None:
+    report(tree, range(10), BASE, n=1000)
+    change(tree, "reports/metrics.json", "test", "digest", value="other")
+    code, text = lines()
+    assert code == 0
+    assert "were not tested on the same images" in text[2]
+    assert exit_code("compare", "main", "--strict") == 1
+
+
+def test_a_base_without_results_is_nothing_to_compare_with(tree: Path, lines: Any) -> None:
+    code, text = lines("first")
+    assert code == 0
+    assert text[1].startswith("## ✅ First results · compared with `first` (")
+    assert "First has no reports&#47;metrics.json to compare with" in text[2]
+
+
+def test_older_reports_are_compared_as_far_as_they_go(tree: Path, lines: Any) -> None:
+    report(tree, range(10), BASE, recorded=False)
+    for name in ("mistakes.png", "mistakes-handwriting.csv", "mistakes-handwriting.png"):
+        (tree / "reports" / name).unlink()
+    commit_all(tree)
+    git(tree, "tag", "old")
+    report(tree, [*range(9), 100], BASE)
+    code, text = lines("old")
+    assert code == 0
+    assert text[1].startswith("## ✅ No change beyond chance · compared with `old`")
+    assert any("Not recorded at" in line for line in text)
+    assert "- accuracy on batches of handwriting" in text
+
+
+# what changed
+
+
+def test_batches_that_come_and_go_are_said_first_and_listed(tree: Path, lines: Any) -> None:
+    report(tree, range(10), {"winter": [3]})
+    _, text = lines()
+    changed = next(line for line in text if line.startswith("Changed: "))
+    assert "batch `winter` added (200 images), batch `summer` removed (200 images)" in changed
+    assert "| batch `summer` | 200 | – |" in text
+    assert "| batch `winter` | – | 200 |" in text
+    assert "| its rarest digit | – | 0: 10.0&nbsp;% |" in text
+
+
+def test_new_data_is_listed(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "data" / "more").write_text("more")
+    dvc(tree, "add", "--quiet", "data")
+    dvc(tree, "repro", "--quiet")
+    assert exit_code("compare", "main", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    found = {one["name"]: (one["old"], one["new"]) for one in result["changes"]["data"]}
+    assert found["files"] == (1, 2)
+    assert found["size"] == (4, 8)
+    assert "md5" in found
+
+
+def test_a_drift_verdict_that_changed_is_beside_the_accuracy(tree: Path, lines: Any) -> None:
+    change(tree, "reports/drift.json", "batches", "summer", "drift", value=True)
+    _, text = lines()
+    assert "### Handwriting: accuracy and drift" in text
+    assert any(line.startswith("| `summer` |") and "no drift → drift" in line for line in text)
+
+
+def test_confusions_and_curves_are_compared(tree: Path, lines: Any) -> None:
+    report(tree, range(7, 207, 10), BASE)
+    _, text = lines()
+    assert "| 7 read as 8 | 1 | 20 | &#43;19 |" in text
+    assert "| validation accuracy, best | 99.00&nbsp;% (epoch 2) | 98.00&nbsp;% (epoch 2) |" in text
+
+
+# pictures
+
+
+def test_the_pictures_beside_the_markdown_are_those_that_changed_sides(tree: Path) -> None:
+    report(tree, [*range(8), 100, 101, 102], {"summer": [1]})
+    assert exit_code("compare", "main", "--markdown", "out/my report.md") == 0
+    text = Path("out/my report.md").read_text()
+    assert "most often 1 × 0 read as 1" in text
+    for side, shown in (
+        ("wrong", [("test", 100), ("test", 101), ("test", 102)]),
+        ("right", [("test", 8), ("test", 9), ("summer", 2)]),
+    ):
+        assert f"](my%20report-newly-{side}.png)" in text
+        with Image.open(f"out/my report-newly-{side}.png") as picture:
+            page = np.asarray(picture.convert("L"))
+        for place, (kind, index) in enumerate(shown):
+            left = 8 + place * 100
+            cell = page[8 : 8 + 84 : 3, left : left + 84 : 3]
+            assert np.array_equal(cell, 255 - image(kind, index))
+
+
+def test_links_show_what_is_committed_at_both_commits(tree: Path) -> None:
+    report(tree, [*range(9), 100], BASE)
+    commit_all(tree)
+    exit_code("compare", "main", "--links", "https://forge/blob", "--markdown", "report.md")
+    text = Path("report.md").read_text()
+    old, new = (git(tree, "rev-parse", name).strip() for name in ("main", "HEAD"))
+    for commit in (old, new):
+        assert f"(https://forge/blob/{commit}/reports/plots/mistakes.png?raw=true)" in text
+        assert f"(https://forge/blob/{commit}/reports/mistakes.png)" in text
+    assert "](report-newly" not in text
+    assert "| 0 read as 1 | test 100 | 90% |" in text
+
+
+# the command
+
+
+def test_a_fresh_clone_without_cache_gives_the_same_markdown(tree: Path, tmp_path: Path) -> None:
+    report(tree, [1, 2, 3], BASE)
+    commit_all(tree)
     here, there = tmp_path / "here.md", tmp_path / "there.md"
-    assert compare("HEAD~1", "--markdown", str(here)) == 0
+    assert exit_code("compare", "HEAD~1", "--markdown", str(here)) == 0
     git(tmp_path, "clone", "--quiet", "project", "clone")
     os.chdir(tmp_path / "clone")
-    assert compare("HEAD~1", "--markdown", str(there)) == 0
-    assert here.read_text() == there.read_text()
-    assert here.read_text().startswith(f"{MARKER}\n## ✅ No regression against `HEAD~1 (")
-    assert "✅ better" in here.read_text()
+    assert exit_code("compare", "HEAD~1", "--markdown", str(there)) == 0
+    mine, theirs = here.read_text(), there.read_text()
+    assert mine.replace("here-", "there-") == theirs
+    assert mine.startswith(f"{MARKER}\n## ✅ ")
 
 
-def test_markdown_gives_the_reasons_first(
-    project: Path, capsys: pytest.CaptureFixture[str]
+def test_the_default_base_is_where_the_branch_left_main(
+    tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate(project, [1, 2, 3, 4, 5, 6, 7])
-    write(project, "reports/validation.json", {"success": False})
-    write(project, "reports/drift.json", {"batches": {"summer": {"drift": True}, "new": {}}})
-    (project / "reports" / "plots").mkdir()
-    (project / "reports" / "plots" / "a](b).png").write_bytes(b"")
-    commit_all(project)
-
-    assert compare("HEAD~1", "--markdown", "--links", "https://forge/blob") == 1
-
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == MARKER
-    assert lines[1].startswith("## ❌ Regression against `HEAD~1 (")
-    assert "data validation succeeded before and fails now" in "".join(lines[2:10])
-    text = "\n".join(lines)
-    assert "| `summer` | `false` | `true` |" in text
-    assert "reports/plots/a%5D%28b%29.png?raw=true)" in text
-
-
-@pytest.mark.parametrize("arguments", [["--markdown"], ["main", "--markdown", "--strict"]])
-def test_markdown_without_a_file_is_printed(
-    project: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert compare(*arguments) == 0
-    out = capsys.readouterr().out
-    assert out.startswith(f"{MARKER}\n## ✅ No regression against `main (")
-    assert out.endswith("\n")
+    left = git(tree, "rev-parse", "main").strip()
+    git(tree, "switch", "--quiet", "main")
+    git(tree, "commit", "--quiet", "--allow-empty", "--message", "Later")
+    git(tree, "switch", "--quiet", "idea")
+    exit_code("compare", "--json")
+    result = json.loads(capsys.readouterr().out)
+    assert (result["base"], result["commit"]) == ("main", left)
 
 
 def test_a_revision_in_the_place_of_the_markdown_file_is_an_error(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compare("--markdown", "main") == 2
+    assert exit_code("compare", "--markdown", "main") == 2
     assert "run 'digits compare main --markdown' to compare with it" in capsys.readouterr().err
     assert not Path("main").exists()
-
-    assert compare("--markdown", "./main") == 0
+    assert exit_code("compare", "--markdown", "./main") == 0
     assert Path("main").read_text().startswith(MARKER)
-    assert "Markdown written to ./main" in capsys.readouterr().err
-
-
-def test_a_base_without_metrics_is_nothing_to_compare_with(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert compare("first", "--markdown", "report.md") == 0
-    assert "Nothing to compare with yet" in capsys.readouterr().out
-    assert "has no `reports/metrics.json`" in Path("report.md").read_text()
+    assert "Markdown written to main" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("revision", ["nope", "HEAD~99", "--", "HEAD:src", "a b\nc"])
 def test_an_unknown_revision_exits_with_2(
-    project: Path, revision: str, capsys: pytest.CaptureFixture[str]
+    tree: Path, revision: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compare("--", revision) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("digits: unknown revision")
-
-
-def test_stale_results_are_listed_and_fail_with_strict(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (project / "src" / "evaluate.py").write_text(EVALUATE + "# new\n")
-    assert compare("--strict", "--markdown", "report.md") == 1
-    out, err = capsys.readouterr()
-    assert re.search(r"^evaluate +src *$", out, re.MULTILINE)
-    assert "stale: evaluate; run 'dvc repro'" in err
-    assert "⚠️ No regression, but stale results" in Path("report.md").read_text()
-
-
-def test_new_data_is_listed_and_rules_out_the_paired_test(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (project / "data" / "more").write_text("more")
-    dvc(project, "add", "--quiet", "data")
-    dvc(project, "repro", "--quiet")
-    assert compare("--json") == 0
-    result = json.loads(capsys.readouterr().out)
-    changes = {one["name"]: (one["old"], one["new"]) for one in result["data"]}
-    assert changes["nfiles"] == (1, 2)
-    assert changes["size"] == (4, 8)
-    assert "md5" in changes
-    assert result["significance"] is None
-    assert "not tested on the same images" in result["not_tested"]
-
-
-def test_mistakes_that_contradict_the_accuracy_rule_out_the_paired_test(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (project / "reports" / "mistakes.csv").write_text("index,label\n1,2\n")
-    compare("--json")
-    result = json.loads(capsys.readouterr().out)
-    assert result["significance"] is None
-    assert "lists 1 mistakes on one side, expected 5" in result["not_tested"]
-
-
-def test_a_damaged_report_exits_with_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (project / "reports" / "metrics.json").write_text("{")
-    assert compare() == 2
-    assert "reports/metrics.json: not valid JSON" in capsys.readouterr().err
-
-
-def test_hostile_names_and_values_stay_in_their_cells() -> None:
-    hostile = "a|b\n| x | y |\n</details><script>`` ![](http://x) @everyone \x1b[31m"
-    result = dataclasses.replace(
-        EMPTY,
-        base="main\n# x",
-        regressions=[hostile],
-        metrics=[comparison.MetricChange(hostile, 0.5, 0.4, -0.1, 0.01, "regression")],
-        parameters=[comparison.Change(hostile, hostile, None)],
-        code=[hostile],
-        plots=[hostile],
-        stale={hostile: [hostile]},
-    )
-    text = render(result, links="https://forge/blob")
-
-    assert "\x1b" not in text
-    tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.replace(r"\|", "").count("|") for line in tables} == {2, 3, 4, 7}
-    outside = [part for line in text.splitlines() for part in line.split("```")[::2]]
-    assert not any(word in part for part in outside for word in ("<script", "@everyone", "![]("))
-    assert text.count("<details>") == text.replace("```", "\0").count("\n</details>")
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
-    inline = [child for token in tokens for child in token.children or []]
-    sources = [str(child.attrs["src"]) for child in inline if child.type == "image"]
-    assert len(sources) == 2
-    assert all(source.startswith("https://forge/blob/") for source in sources)
-    assert not any(child.type in ("html_inline", "link_open") for child in inline)
-    html = "".join(token.content for token in tokens if token.type == "html_block")
-    tags = {"details", "/details", "summary", "/summary", "!-- digits-compare --"}
-    assert set(re.findall(r"<([^>]*)>", html)) == tags
-
-
-def test_long_lists_fit_into_one_comment() -> None:
-    many = [f"src/{number}.py" for number in range(1000)]
-    changes = [comparison.Change(name, "x" * 1000, "y" * 1000) for name in many]
-    result = dataclasses.replace(
-        EMPTY,
-        significance=comparison.mcnemar(set(range(5000)), set()),
-        parameters=changes,
-        drift=changes,
-        code=many,
-        plots=many,
-    )
-    text = render(result, links="https://forge/blob")
-    assert len(text) < 65_536
-    assert "… and 960 more" in text
-
-
-def test_long_and_hostile_names_fit_into_one_comment() -> None:
-    names = [f"{number}{'|<' * 3000}" for number in range(100)]
-    changes = [comparison.Change(name, name, name) for name in names]
-    metrics = [comparison.MetricChange(name, 1, 2, 1, 0.1, "regression") for name in names]
-    result = dataclasses.replace(
-        EMPTY,
-        base=names[0],
-        regressions=names,
-        metrics=metrics,
-        digits=metrics,
-        significance=comparison.mcnemar(set(range(5000)), set(range(5000, 10000))),
-        parameters=changes,
-        data=changes,
-        drift=changes,
-        validation=changes[0],
-        code=names,
-        plots=names,
-        stale=dict.fromkeys(names, names),
-    )
-    assert len(render(result, links="https://forge/blob")) < 65_536
-
-
-@pytest.mark.parametrize("width", [40, 200])
-def test_no_two_names_look_the_same(width: int) -> None:
-    long = ["a" * 1000 + middle + "z" * 1000 for middle in "bcd"]
-    names = [*(f"src/digits/versioning/a_long_name_{n}.py" for n in range(3)), *long]
-    values = [comparison.Change(name, name, name[::-1]) for name in names]
-    result = dataclasses.replace(EMPTY, code=names, parameters=values)
-    rows = [line for line in render(result).splitlines() if line.startswith("| `")]
-    assert len(set(rows)) == 2 * len(names)
-
-    console = Console(width=width, file=io.StringIO())
-    show(result, console)
-    shown = "".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    assert all(f"a_long_name_{n}.py" in shown for n in range(3))
-    assert len(set(re.findall("…[0-9a-f]{8}…", render(result)))) == 6
+    assert exit_code("compare", "--", revision) == 2
+    assert capsys.readouterr().err.startswith("digits: unknown revision")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "outcome"),
+    ("path", "content", "error"),
     [
-        (0.997, 0.997, "same"),
-        (0.996, 0.997, "better"),
-        (0.997, 0.996, "worse"),  # the tolerance exactly, despite rounding
-        (0.997, 0.9959, "regression"),
-        (0.997, None, "regression"),
-        (0.997, float("nan"), "regression"),
-        (0.997, "good", "regression"),
-        (None, 0.997, "changed"),
+        ("metrics.json", "{", "reports/metrics.json: not valid JSON"),
+        ("metrics.json", None, "reports/metrics.json: not found; run 'digits run'"),
+        ("mistakes.csv", "index,label\n1,2\n", "reports/mistakes.csv: damaged"),
     ],
 )
-def test_the_outcome_depends_on_direction_and_tolerance(old: Any, new: Any, outcome: str) -> None:
-    metrics = {"test.accuracy": {"old": old, "new": new}}
-    assert [row.outcome for row in comparison.judge(metrics, {"test.accuracy": 0.001})] == [outcome]
-
-
-def test_lower_errors_and_losses_are_better() -> None:
-    metrics = {"test.calibration_error": {"old": 0.01, "new": 0.02}, "n": {"old": 1, "new": 2}}
-    rows = comparison.judge(metrics, {"test.calibration_error": 0.005})
-    assert [row.outcome for row in rows] == ["regression", "changed"]
-    counts = {"test.errors": {"old": 45, "new": 73}, "test.loss": {"old": 0.02, "new": 0.01}}
-    assert [row.outcome for row in comparison.judge(counts, {})] == ["worse", "better"]
-
-
-def test_a_tolerance_for_an_unknown_metric_is_an_error() -> None:
-    with pytest.raises(ParameterError, match=r"'compare\.tolerance\.test\.acuracy'.*known are a"):
-        comparison.judge({"a": {"old": 1, "new": 1}}, {"test.acuracy": 0.1})
-
-
-def test_mcnemar_returns_the_exact_p_value() -> None:
-    """b = 1, c = 9: 2 · (1 + 10) / 2¹⁰."""
-    found = comparison.mcnemar(old={*range(9), 50}, new={50, 100})
-    assert found.p_value == pytest.approx(22 / 1024)
-    assert found.newly_wrong == [100]
-    assert found.newly_right == list(range(9))
-
-
-@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
-def test_mcnemar_is_symmetric(one: set[int], other: set[int]) -> None:
-    there, back = comparison.mcnemar(one, other), comparison.mcnemar(other, one)
-    assert there.p_value == pytest.approx(back.p_value)
-    assert (there.newly_wrong, there.newly_right) == (back.newly_right, back.newly_wrong)
-    assert 0 < there.p_value <= 1
+def test_a_damaged_report_exits_with_2(
+    tree: Path, path: str, content: str | None, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tree / "reports" / path
+    file.unlink() if content is None else file.write_text(content)
+    assert exit_code("compare", "main") == 2
+    assert error in capsys.readouterr().err

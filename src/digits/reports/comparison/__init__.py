@@ -1,0 +1,1 @@
+"""`digits compare` in words, as Markdown and as a page; the command line prints it."""
