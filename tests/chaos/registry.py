@@ -196,8 +196,10 @@ def _check_next(
             raise Failure(f"left by a killed get: {left}")
     if arguments[0] == "push" and (left_out := _unpublished(here)):
         raise Failure(f"not pushed: {left_out}")
-    must(here.project, "verify")
-    git(here.project.root, "fsck", "--no-dangling")
+    must(here.project, "verify", str(catalogue.read(here.project).champion))
+    if here.kills.total() % 20 == 0:
+        must(here.project, "verify")
+        git(here.project.root, "fsck", "--no-dangling")
 
 
 def _unpublished(here: Field) -> set[str]:
