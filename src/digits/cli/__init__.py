@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from digits.core.errors import DigitsError
+from digits.formatting import one_line
 
 # Section → command → summary. The summaries are here so that `digits --help` imports no command.
 _SECTIONS = {
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         group.main(args=arguments, prog_name="digits", standalone_mode=False)
     except DigitsError as exc:
-        print(f"digits: {exc}", file=sys.stderr)
+        print(f"digits: {one_line(str(exc))}", file=sys.stderr)  # it may quote a hostile file
         sys.exit(exc.exit_code)
     except click.ClickException as exc:
         exc.show()

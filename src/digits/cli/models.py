@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from digits.cli import _model_history
 from digits.cli._terminal import json_option
@@ -86,7 +87,7 @@ def list_(as_json: bool) -> None:
         digest = next(iter(version.weights.values()), "-")
         accuracy = "-" if version.accuracy is None else f"{version.accuracy:.2%}"
         champion = "*" if version.champion else ""
-        data = (version.data or "-")[:_MD5]
+        data = Text(one_line(version.data or "-")[:_MD5])  # whatever data.dvc says
         row = (version.name, accuracy, version.date[:10], data, digest[:_SHORT])
         table.add_row(champion, *row, version.commit[:7])
     Console().print(table)
@@ -107,6 +108,8 @@ def promote(version: str, why: str, force: bool, reason: str) -> None:
     Verdicts: promote; keep (nothing is better beyond chance: the champion stays, exit code 0);
     reject and cannot judge (exit code 1). Verdict, reasons and --reason are recorded in the tag.
     """
+    if reason and not force:
+        raise click.UsageError("--reason goes with --force; -m TEXT records why otherwise")
     result = registry.promote(Project.find(), version, why, force, reason)
     name = result.version.name
     if result.outcome == "already":
@@ -194,7 +197,8 @@ def verify(version: str | None, as_json: bool) -> None:
         raise RegistryError("nothing to verify: there is no model and no version; run 'digits run'")
     else:
         for one in weights:
-            click.echo(f"{one.state:8}  {one.version}  {one.file}  {one.expected[:_SHORT]}")
+            name = one_line(one.file)
+            click.echo(f"{one.state:8}  {one.version}  {name}  {one.expected[:_SHORT]}")
         for tag in tags:
             click.echo(f"{'ok' if tag.ok else 'mismatch':8}  {tag.tag}  {_described(tag)}")
     if problems := [*_wrong_files(project, weights), *_wrong_tags(tags)]:

@@ -148,6 +148,13 @@ def digests(document: dict[str, Any]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def weights(project: Project, commit: str) -> dict[str, str]:
+    """The weights files of a commit's model card: path → SHA-256; empty if it is damaged."""
+    with suppress(DigitsError):
+        return digests(card(project, commit))
+    return {}
+
+
 def with_v(version: str) -> str:
     """A version's name as it is registered."""
     return f"v{version.removeprefix('v')}"
@@ -169,9 +176,7 @@ def _champions(changes: list[tuple[Tag, str]]) -> list[str]:
 def _version(project: Project, name: str, state: State) -> Version:
     """A version; without figures if its reports are missing or damaged, which `verify` reports."""
     tag = state.registered[name]
-    accuracy, found, data = None, {}, None
-    with suppress(DigitsError):
-        found = digests(card(project, tag.commit))
+    accuracy, data = None, None
     with suppress(DataError, AttributeError, LookupError, TypeError, ValueError):
         metrics = git.read_mapping(project, METRICS, tag.commit)
         accuracy = float(metrics.get("test", {})["accuracy"])
@@ -185,7 +190,7 @@ def _version(project: Project, name: str, state: State) -> Version:
         commit=tag.commit,
         champion=name == state.champion,
         accuracy=accuracy,
-        weights=found,
+        weights=weights(project, tag.commit),
         data=data,
         date=tag.time,
         author=tag.tagger,

@@ -235,8 +235,8 @@ def _check_new(project: Project, name: str, head: str, state: catalogue.State) -
             f"HEAD's results don't belong together: {'; '.join(found.problems)}; "
             "run 'digits run' and commit the results, then register"
         )
-    for other in state.registered:
-        if find(project, other).weights == digests:
+    for other, tag in state.registered.items():
+        if catalogue.weights(project, tag.commit) == digests:
             raise RegistryError(
                 f"HEAD's model is {other}: the same weights; "
                 f"use that version ('digits models promote {other}')"

@@ -131,3 +131,19 @@ def test_a_tag_made_by_hand_records_nothing_which_is_no_failure(toy_project: Pro
     git(toy_project.root, "tag", "-am", "by hand", "digits@v0.5.0")
     (check,) = checks.check_tags(toy_project, "v0.5.0")
     assert (check.recorded, check.ok) == (False, True)
+
+
+def test_a_hostile_model_card_cannot_write_to_the_terminal(
+    toy_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = {"weights": {"models/\x1b[2J\n[red]": "0" * 64}}
+    toy_project.model_card.write_text(json.dumps(card))
+    toy_project.data_pointer.write_text('outs: [{md5: "[red]\\e[2J", nfiles: 1, path: data}]')
+    git(toy_project.root, "add", "--all")
+    git(toy_project.root, "commit", "--quiet", "--message", "Hostile")
+    git(toy_project.root, "tag", "-am", "by hand", "digits@v0.5.0")
+    for command, code in (("list", 0), ("verify", 0), ("register", 2)):
+        assert exit_code("models", command) == code
+        captured = capsys.readouterr()
+        assert "\x1b" not in captured.out + captured.err
+        assert len(captured.err.splitlines()) == code // 2

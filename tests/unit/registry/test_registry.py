@@ -185,6 +185,8 @@ def test_force_needs_a_reason_and_records_it_with_the_verdict(
     registry.register(toy_project, "v0.4.0")
     assert exit_code("models", "promote", "v0.4.0", "--force") == 2
     assert "--force needs --reason" in capsys.readouterr().err
+    assert exit_code("models", "promote", "v0.4.0", "--reason", "a demo") == 2
+    assert "--reason goes with --force" in capsys.readouterr().err
     assert exit_code("models", "promote", "v0.4.0", "--force", "--reason", "a demo") == 0
     made = tags.read(toy_project)[-1]
     assert made.subject == "Promote v0.4.0 against the gate: a demo"
