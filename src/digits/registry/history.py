@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 from digits.core.project import Project
@@ -79,7 +80,6 @@ def read(project: Project) -> list[Row]:
     versions = catalogue.versions(project)
     registered = registrations(project)
     records = [Record.read(project, version.commit) for version in versions]
-    before: list[Record | None] = [*records[1:], None]
     return [
         Row(
             version=version.name,
@@ -96,7 +96,7 @@ def read(project: Project) -> list[Row]:
             corrupted_error=number(record.metrics, "corrupted", "mean_error"),
             changed=_changed(older.parameters, record.parameters) if older else {},
         )
-        for version, record, older in zip(versions, records, before, strict=True)
+        for version, record, older in zip_longest(versions, records, records[1:])
     ]
 
 

@@ -125,6 +125,16 @@ def test_json_has_the_same_rows(project: Project, capsys: pytest.CaptureFixture[
     assert shown == json.loads(json.dumps(history.rows(project)))
 
 
+def test_without_versions_the_history_is_empty(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for tag in git(project.root, "tag", "--list").split():
+        git(project.root, "tag", "--delete", tag)
+    assert history.rows(project) == []
+    assert exit_code("models", "history") == 0
+    assert capsys.readouterr().out == "No version yet; run 'digits models register'.\n"
+
+
 def git_date(project: Project) -> str:
     form = "--format=%(taggerdate:short)"
     return git(project.root, "for-each-ref", form, "refs/tags/digits@v0.1.0").strip()
