@@ -129,10 +129,11 @@ def _findings(one: Card) -> Iterator[tuple[Cell, str]]:
         state: State = "pass" if met == total else "fail"
         yield Badge(state, "data"), f"{met} of {total} expectations on the data are met."
     checked = [batch for batch in one.record.batches.values() if batch.drift is not None]
-    drifted = [batch.name for batch in checked if batch.drift]
+    drifted = [
+        f"{batch.name} (accuracy {_share(batch.accuracy)})" for batch in checked if batch.drift
+    ]
     if drifted:
-        words = f"Drifted from the training data: {_listed(drifted)}."
-        yield Badge("warning", "drift"), f"{words} See its accuracy below."
+        yield Badge("warning", "drift"), f"Unlike the training data: {_listed(drifted)}."
     elif checked:
         yield Badge("pass", "no drift"), f"No drift in {len(checked)} checked batches."
     else:
@@ -209,9 +210,9 @@ def _weaknesses(one: Card) -> Iterator[str]:
     accuracy = number(one.test, "accuracy")
     against = "" if accuracy is None else f", against {percent(accuracy)} overall"
     if digits := one.weak_digits():
-        yield f"Weak digits, their interval is below the whole: {_named(digits)}{against}."
+        yield f"Weak digits: {_named(digits)}{against}."
     elif worst := _lowest_recall(one):
-        yield f"No digit's interval is below the whole; lowest recall: {worst}{against}."
+        yield f"No digit is clearly weak; lowest recall: {worst}{against}."
     if batches := one.weak_batches():
         yield f"Other handwriting that it reads clearly worse: {_named(batches)}{against}."
     worst_corruptions = _corruptions(one)[:_WORST_CORRUPTIONS]

@@ -84,7 +84,7 @@ def test_a_version_s_card_has_its_own_figures_in_a_fresh_clone(clone: Project) -
 
 def test_weak_slices_are_named_among_the_limits(project: Project) -> None:
     text = notes(card.read(project, "v0.1.0"))
-    assert "below the whole: 6 (90.00 %), against 96.00 % overall" in text
+    assert "Weak digits: 6 (90.00 %), against 96.00 % overall" in text
     assert "reads clearly worse: uci (80.00 %), against 96.00 %" in text
     assert "reads worst: stripe (25.00 % misread), fog (2.00 % misread)" in text
     assert "3 of its 4 errors on the test set have a confidence of at least 90 %" in text
