@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from re import fullmatch
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from digits.core.project import Project
 from digits.formatting import one_line, percent
 from digits.registry import card, card_formats, card_sections, history
 from digits.registry.card_sections import Section
+from digits.registry.catalogue import WORKSPACE
 from digits.registry.history import Row
 from digits.registry.tags import CHAMPION
 
@@ -50,6 +52,11 @@ def show(version: str, markdown: str | None, html: str | None, as_json: bool) ->
       digits models show v0.1.0 --markdown card.md
       digits models show workspace --html card.html
     """
+    if markdown and fullmatch(rf"{CHAMPION}|{WORKSPACE}|v?\d+\.\d+\.\d+", markdown):
+        raise click.UsageError(
+            f"'{markdown}' after --markdown is a version, expected a file; "
+            f"run 'digits models show {markdown} --markdown'"
+        )
     one = card.read(Project.find(), version)
     for file, render in ((markdown, card_formats.markdown), (html, card_formats.html)):
         if file and file != "-":

@@ -288,3 +288,11 @@ def test_without_a_champion_show_says_what_to_do(
 ) -> None:
     assert exit_code("models", "show") == 2
     assert "no champion yet; run 'digits models promote VERSION'" in capsys.readouterr().err
+
+
+def test_a_version_after_markdown_is_not_taken_for_a_file(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("models", "show", "--markdown", "v0.1.0") == 2
+    assert "run 'digits models show v0.1.0 --markdown'" in capsys.readouterr().err
+    assert not (project.root / "v0.1.0").exists()
