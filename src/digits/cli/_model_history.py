@@ -16,7 +16,7 @@ from digits.core import files
 from digits.core.project import Project
 from digits.formatting import one_line, percent
 from digits.registry import card, card_formats, card_sections, history
-from digits.registry.card_sections import Section
+from digits.registry.card_elements import Section
 from digits.registry.catalogue import WORKSPACE
 from digits.registry.history import Row
 from digits.registry.tags import CHAMPION

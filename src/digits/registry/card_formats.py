@@ -8,7 +8,7 @@ import jinja2
 from digits.formatting import markdown_code, markdown_table, markdown_text, percent
 from digits.registry import card_sections
 from digits.registry.card import Card
-from digits.registry.card_sections import Badge, Cell, Code, Section, Table
+from digits.registry.card_elements import Badge, Cell, Code, Section, Table
 from digits.registry.record import number
 
 

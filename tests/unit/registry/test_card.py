@@ -15,7 +15,7 @@ from repository import commit_all, git
 from digits.core.project import Project
 from digits.registry import card, card_formats, card_sections, registry, tags
 from digits.registry.card import Card
-from digits.registry.card_sections import MISSING
+from digits.registry.card_elements import MISSING
 
 HOSTILE = '<script>alert(1)</script>|**x** [a](javascript:b)\n# "\x1b[31m'
 
