@@ -16,6 +16,7 @@ from digits.registry.card_elements import (
     event,
     interval,
     listed,
+    literal,
     share,
 )
 from digits.registry.card_findings import corruptions
