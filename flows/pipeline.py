@@ -21,12 +21,13 @@ from flows.summary import Step
 
 
 @flow(name="digits-pipeline", flow_run_name="pipeline", validate_parameters=False)
-def pipeline(force: bool = False, wait: bool = False) -> State[Any]:
+def pipeline(force: bool = False, wait: bool = False, push: bool = True) -> State[Any]:
     """From raw data to a trained and evaluated model and a drift report.
 
     Args:
         force: run every stage, even if nothing changed.
         wait: if the pipeline is already running, wait for it instead of failing.
+        push: copy data and results to the DVC remote, if there is one.
 
     Returns:
         A completed state with the steps, or a failed state with the `DigitsError`.
@@ -36,7 +37,7 @@ def pipeline(force: bool = False, wait: bool = False) -> State[Any]:
     try:
         params.load(project.params)
         with locking.exclusive(lock, "digits run", wait, hint=", or add --wait"):
-            steps = _run_steps(project, force)
+            steps = _run_steps(project, force, push)
             create_markdown_artifact(
                 key="digits-result",
                 markdown=summary.markdown(project, steps),
@@ -47,28 +48,26 @@ def pipeline(force: bool = False, wait: bool = False) -> State[Any]:
         return Failed(message=str(exc), data=exc)
 
 
-def _run_steps(project: Project, force: bool) -> list[Step]:
-    """Run one step after the other; the first that fails raises its error.
-
-    The last one, which copies everything to the DVC remote, is left out without a remote.
-    """
+def _run_steps(project: Project, force: bool, push: bool) -> list[Step]:
+    """Run one step after the other; the first that fails raises its error."""
     stages = (tasks.run_stage(stage, project.root, force).result() for stage in params.STAGES)
     first = tasks.fetch(project.root).result()
     last = (tasks.gate, tasks.report, tasks.verify)
     steps = [first, *stages, *(step(project.root).result() for step in last)]
-    remote = dvc.default_remote(project)
+    remote = dvc.default_remote(project) if push else ""
     return [*steps, tasks.push(project.root, remote).result()] if remote else steps
 
 
 @click.command()
 @click.option("--force", is_flag=True)
 @click.option("--wait", is_flag=True)
-def main(force: bool, wait: bool) -> None:
+@click.option("--push/--no-push", default=True)
+def main(force: bool, wait: bool, push: bool) -> None:
     """Run the flow in this process and print a summary."""
     processes.end_with_ancestors(whole_group=True)
     project = Project.find()
     try:
-        state: State[Any] = pipeline(force, wait, return_state=True)
+        state: State[Any] = pipeline(force, wait, push, return_state=True)
     except KeyboardInterrupt:
         print("digits: interrupted; finished stages are kept, run again to resume", file=sys.stderr)
         sys.exit(130)

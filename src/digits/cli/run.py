@@ -13,12 +13,14 @@ from flows import services, summary
 @click.command("run")
 @click.option("--force", is_flag=True, help="Run every stage, even if it is up to date.")
 @click.option("--wait", is_flag=True, help="If the pipeline is already running, wait for it.")
-def command(force: bool, wait: bool) -> None:
+@click.option("--no-push", is_flag=True, help="Don't copy data and results to the DVC remote.")
+def command(force: bool, wait: bool, no_push: bool) -> None:
     """Run the pipeline: fetch, ingest, validate, preprocess, train, evaluate, drift, report.
 
     Only stale stages run. Results go to models/ and reports/; open reports/index.html. A run that
     is interrupted resumes training after the last finished epoch. While 'make server' is up, the
-    run is recorded on that Prefect server, otherwise on a temporary one.
+    run is recorded on that Prefect server, otherwise on a temporary one. At the end, data and
+    results are pushed to the DVC remote, if there is one; if that fails, the run still succeeds.
 
     \b
     Exit codes: 0  up to date or rebuilt
@@ -35,7 +37,8 @@ def command(force: bool, wait: bool) -> None:
         click.echo("Nothing to do: data, stages and reports are up to date.\n")
         summary.show(project, [])
         return
-    options = [name for name, given in (("--force", force), ("--wait", wait)) if given]
+    given = {"--force": force, "--wait": wait, "--no-push": no_push}
+    options = [option for option, on in given.items() if on]
     environment = services.environment(project)
     Path(environment["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes one level
     with processes.sigterm_interrupts():
