@@ -154,7 +154,7 @@ def _worse(
 ) -> tuple[list[Reason], list[str]]:
     """What is worse than before, and the limits that both sides break."""
     worse = _significant(judged.sets, "worse")
-    rates = [differences.figure(one.metrics, "corrupted", "mean_error") for one in (old, new)]
+    rates = [evidence.figure(one.metrics, "corrupted", "mean_error") for one in (old, new)]
     for one in judged.findings:
         if one.check == "robustness" and one.status == "worse":
             short = " → ".join(percent(rate) for rate in rates if rate is not None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from digits.core.project import Project
-from digits.gate.evidence import TEST, Evidence
+from digits.gate.evidence import TEST, Evidence, figure
 from digits.versioning import git
 
 _CODE = ("src", "flows", "dvc.yaml", "requirements.lock", "pyproject.toml")
@@ -86,18 +86,6 @@ def find(project: Project, commit: str, old: Evidence, new: Evidence) -> Differe
             for name in CURVES
         },
     )
-
-
-def figure(document: Any, *path: str) -> float | None:
-    """A finite number in nested mappings; None if there is none."""
-    for key in path:
-        document = document.get(key) if isinstance(document, dict) else None
-    if not isinstance(document, int | float) or isinstance(document, bool):
-        return None
-    try:
-        return document if math.isfinite(document) else None
-    except OverflowError:  # an integer beyond the range of floats
-        return None
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:

@@ -1,6 +1,8 @@
 """What a revision says of its model: the reports that git tracks, read as untrusted files."""
 
 import csv
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,6 +122,18 @@ def read(project: Project, commit: str | None = None, name: str = "") -> Evidenc
     )
 
 
+def figure(document: Any, *path: str) -> float | None:
+    """A finite number in nested mappings; None if there is none."""
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(document, int | float) or isinstance(document, bool):
+        return None
+    try:
+        return document if math.isfinite(document) else None
+    except OverflowError:  # an integer beyond the range of floats
+        return None
+
+
 def _sets(project: Project, commit: str | None, metrics: Mapping[str, Any]) -> Iterator[ImageSet]:
     """The test set and every labelled batch.
 
@@ -143,16 +157,21 @@ def _sets(project: Project, commit: str | None, metrics: Mapping[str, Any]) -> I
 
 def _set(path: str, name: str, figures: Any, misread: dict[int, Misread]) -> ImageSet:
     try:
-        n, errors = figures["n"], round(figures["n"] * (1 - figures["accuracy"]))
+        n, errors = int(figures["n"]), round(figures["n"] * (1 - figures["accuracy"]))
         digits = figures.get("per_digit") or {}
         counts = {int(digit): int(digits[digit]["n"]) for digit in _DIGITS if digit in digits}
         digest, in_sample = str(figures.get("digest", "")), int(figures.get("in_sample", 0))
-    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as exc:
         raise DataError(f"reports/metrics.json: '{name}' lacks figures ({exc!r})") from exc
     if not n or len(misread) != errors or any(not 0 <= index < n for index in misread):
         raise DataError(
             f"{path} lists {len(misread)} misread images of '{name}', reports/metrics.json says "
             f"{errors} of {n}; run 'dvc repro evaluate'"
+        )
+    wrong = Counter(row.label for row in misread.values())
+    if counts and (sum(counts.values()) != n or any(wrong[d] > counts[d] for d in counts)):
+        raise DataError(
+            f"reports/metrics.json: the digits of '{name}' don't add up; run 'dvc repro evaluate'"
         )
     return ImageSet(name, n, digest, counts, in_sample, misread)
 

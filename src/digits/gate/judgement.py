@@ -13,7 +13,7 @@ from typing import Any, Literal
 from digits.core.params import Gate
 from digits.formatting import percent
 from digits.gate.changes import Outcome, SetChange, compare_sets
-from digits.gate.evidence import TEST, Evidence
+from digits.gate.evidence import TEST, Evidence, figure
 from digits.gate.infrastructure import Trial
 from digits.gate.paired import Difference
 
@@ -136,7 +136,7 @@ def _limits(one: Evidence, policy: Gate) -> Iterator[Finding]:
         ),
     )
     for check, what, path, limit in figures:
-        value = _figure(one.metrics, *path)
+        value = figure(one.metrics, *path)
         if value is None:
             yield Finding(check, "unknown", f"{what} is not in reports/metrics.json")
         else:
@@ -182,7 +182,7 @@ def _against(
         for digit, one in change.digits.items():
             if one.outcome in ("better", "worse"):
                 yield _changed("each digit", f"digit {digit}", one.difference, one.outcome)
-    old, new = (_figure(one.metrics, "corrupted", "mean_error") for one in (champion, challenger))
+    old, new = (figure(one.metrics, "corrupted", "mean_error") for one in (champion, challenger))
     if old is not None and new is not None:
         limit = policy.max_corrupted_rise
         status: Status = "worse" if new - old > limit + 1e-12 else "pass"
@@ -262,13 +262,6 @@ def _slowdown(trial: Trial, champion: Trial | None, policy: Gate) -> Iterator[Fi
     status: Status = "pass" if ratio <= policy.max_slowdown else "worse"
     text = f"{ratio:.2f} times the champion's time, at most {policy.max_slowdown:g}"
     yield Finding("latency", status, text)
-
-
-def _figure(document: Mapping[str, Any], *path: str) -> float | None:
-    value: Any = document
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 # verdict

@@ -67,7 +67,7 @@ def test_an_unchanged_tree_is_the_same_model(tree: Path, lines: Any) -> None:
     assert code == 0
     assert text[:2] == [MARKER, text[1]]
     assert text[1].startswith("## ✅ Same model · compared with `main` (")
-    assert "**The same 10 images of 1,000 test images are misread.**" in text
+    assert "**The same 10 of 1,000 test images are misread.**" in text
     assert "Parameters, data and the code of all stages are the same." in text
 
 
@@ -165,7 +165,7 @@ def test_a_limit_that_is_broken_for_the_first_time_is_a_regression(tree: Path, l
     code, text = lines()
     assert code == 1
     assert "calibration error 50.00&nbsp;%, at most 2.00&nbsp;%" in text[2]
-    assert any("| calibration error |" in line and "❌ limit 2&nbsp;%" in line for line in text)
+    assert any("| calibration error |" in line and "❌ ≤&nbsp;2&nbsp;%" in line for line in text)
     commit_all(tree)
     code, text = lines("HEAD")
     assert code == 0

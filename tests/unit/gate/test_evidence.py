@@ -1,5 +1,7 @@
 """Reports of a revision as evidence; they may be damaged, old or hostile."""
 
+import json
+
 import pytest
 from conftest import run
 
@@ -53,3 +55,13 @@ def test_damaged_metrics_are_a_problem_and_no_crash(
     assert found.problems or found.sets.keys() == {TEST}
     built_project.metrics.write_text("{")
     assert "not valid JSON" in evidence.read(built_project).problems[0]
+
+
+@pytest.mark.parametrize("n", [0, -4, 10**400, float("inf")])
+def test_a_digit_cannot_be_hidden_by_its_count(built_project: Project, n: float) -> None:
+    metrics = files.read_json(built_project.metrics)
+    metrics["test"]["per_digit"]["3"]["n"] = n
+    built_project.metrics.write_text(json.dumps(metrics))
+    found = evidence.read(built_project)
+    assert found.sets == {}
+    assert "digits of 'test' don't add up" in found.problems[0] or "lacks" in found.problems[0]

@@ -8,7 +8,8 @@ from digits.gate.comparison import Comparison, Reason, p_value, sides
 from digits.gate.evidence import TEST
 from digits.reports.comparison.document import Name, Text, count, name, sentence, value
 
-_MAX_SHORT = 5  # further reasons of a kind named in one line
+_MAX_SHORT = 9  # further reasons of a kind named in one line
+_MAX_BATCHES = 3
 _HEADLINES = {
     "regression": "❌ Regression",
     "better": "✅ Better",
@@ -81,7 +82,7 @@ def _items(reasons: Sequence[Reason]) -> str:
     lists = []
     for group, items in groups.items():
         rest = len(items) - _MAX_SHORT
-        more = [f"{rest:,} more"] if rest > 0 else []
+        more = [f"and {rest:,} more"] if rest > 0 else []
         lists.append(f"{group} {', '.join([*items[:_MAX_SHORT], *more])}".strip())
     return "; ".join(lists)
 
@@ -96,7 +97,7 @@ def _by_chance(result: Comparison) -> str:
     test = result.sets[TEST]
     if test.outcome == "same":
         n = len(result.new.sets[TEST].misread)
-        return f"the same {count(n, 'image')} of {test.difference.n:,} test images are misread"
+        return f"the same {n:,} of {test.difference.n:,} test images are misread"
     figures = f"accuracy on the test set {percent(test.old)} → {percent(test.new)}"
     chance = p_value(test.difference.p_value)
     return f"{figures} ({sides(test.difference)}); chance explains this ({chance})"
@@ -148,5 +149,5 @@ def _batches(result: Comparison) -> list[Text]:
             n = change.old if change.new is None else change.new
             batch = name(change.name.removeprefix("batch "))
             found.append(("batch ", batch, f" {state} ({n:,.0f} images)"))
-    rest = len(found) - 3
-    return [*found[:3], *([(f"{count(rest, 'more batch')}es"[:-1],)] if rest > 0 else [])]
+    rest = len(found) - _MAX_BATCHES
+    return [*found[:_MAX_BATCHES], *([(f"and {rest:,} more",)] if rest > 0 else [])]

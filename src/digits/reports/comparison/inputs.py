@@ -39,7 +39,8 @@ def policy(result: Comparison) -> Section:
         Row(_change(one).cells, "worse" if one.name in loosened else "")
         for one in result.changes.policy
     ]
-    return Section("policy", "Policy of the gate", rows)
+    title = f"Policy of the gate: {count(len(rows), 'limit')} changed"
+    return Section("policy", title, rows, folded=not loosened)
 
 
 def _change(one: Change) -> Row:

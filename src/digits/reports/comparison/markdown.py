@@ -99,7 +99,7 @@ def _piece(piece: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return markdown_text(text).replace(" %", "&nbsp;%")
+    return markdown_text(text).replace(" %", "&nbsp;%").replace("≤ ", "≤&nbsp;")
 
 
 # pictures

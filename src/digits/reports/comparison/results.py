@@ -6,8 +6,8 @@ from typing import Any
 from digits.formatting import percent
 from digits.gate.changes import SetChange
 from digits.gate.comparison import Comparison, p_value, sides
-from digits.gate.differences import Change, figure
-from digits.gate.evidence import TEST, Evidence, ImageSet
+from digits.gate.differences import Change
+from digits.gate.evidence import TEST, Evidence, ImageSet, figure
 from digits.gate.paired import Difference
 from digits.reports.comparison.document import (
     BEFORE_NOW,
@@ -38,7 +38,7 @@ def test_set(result: Comparison) -> Section:
         return Section("test", "Test set")
     change = result.sets.get(TEST)
     outcome = change.outcome if change else "not comparable"
-    tone = _TONES.get(outcome, "chance") if change else ""
+    tone = _TONES.get(outcome, "chance" if outcome == "chance" else "")
     rows = [
         row("accuracy", *map(share, old), points(*old), f"{_mark(outcome)}{outcome}", tone=tone),
         row("misread", *map(number, new), _rise(*new), ""),
@@ -69,8 +69,8 @@ def _intervals(result: Comparison, change: SetChange | None) -> str:
     """McNemar's test in words, and the intervals of both accuracies and of their difference."""
     before, now = _interval(result.old), _interval(result.new)
     level = f"{100 * result.policy.confidence_level:g} %"
-    words = f"Interval of accuracy: {before} before, {now} now."
-    if change is None:
+    words = f"Interval of accuracy: {before} before, {now} now. ≤: limit of the policy."
+    if change is None or change.outcome == "same":
         return words
     low, high = (100 * bound for bound in change.difference.interval)
     return (
@@ -80,7 +80,9 @@ def _intervals(result: Comparison, change: SetChange | None) -> str:
 
 
 def _rise(old: float | None, new: float | None) -> str:
-    return NONE if old is None or new is None else f"{new - old:+,.0f}"
+    if old is None or new is None:
+        return NONE
+    return f"{new - old:+,.0f}" if old != new else "0"
 
 
 def _interval(one: Evidence) -> str:
@@ -103,9 +105,9 @@ def _figure(
     old, new = (figure(one.metrics, *path) for one in both)
     note, broken = "", False
     if limit is not None:
-        note, broken = f"limit {100 * limit:g} %", new is not None and new > limit
+        note, broken = f"≤ {100 * limit:g} %", new is not None and new > limit
     if rise is not None:
-        note = f"limit {100 * rise:+g}"
+        note = f"≤ {100 * rise:+g}"
         broken = old is not None and new is not None and _above(new - old, rise)
     tone: Tone = "worse" if broken else ""
     return row(what, share(old), share(new), points(old, new), _mark(tone) + note, tone=tone)
@@ -116,7 +118,9 @@ def _above(rise: float, limit: float) -> bool:
 
 
 def digits(result: Comparison) -> Iterator[Section]:
-    """The recall of each digit."""
+    """The recall of each digit, if any image changed sides."""
+    if TEST not in result.sets or result.sets[TEST].outcome == "same":
+        return
     loud, quiet = _split(
         Row(
             (
@@ -128,7 +132,7 @@ def digits(result: Comparison) -> Iterator[Section]:
             ),
             _TONES.get(one.outcome, "chance"),
         )
-        for digit, one in (result.sets[TEST].digits if TEST in result.sets else {}).items()
+        for digit, one in result.sets[TEST].digits.items()
     )
     head = ("digit", "recall before", "now", "newly wrong / right", "p")
     right = (1, 2, 3, 4)
@@ -215,6 +219,8 @@ def confusion(result: Comparison) -> Iterator[Section]:
 
 def corruptions(result: Comparison) -> Iterator[Section]:
     """The error under each corruption; those that rose more than the policy's limit stand out."""
+    if all(one.old == one.new for one in result.changes.corruptions):
+        return
     limit = result.policy.max_corrupted_rise
     rows = []
     for one in result.changes.corruptions:
