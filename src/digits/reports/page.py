@@ -1,247 +1,173 @@
-"""The HTML report: everything in reports/ on one page.
+"""The HTML report: the gate's verdict, then everything in reports/, on one page.
 
-The page contains no date, host name or absolute path, so equal files give an equal page. For a
-missing report it shows the command that creates it.
+Equal files at an equal commit on an equal machine give an equal page: it contains no time of
+making, host name or absolute path. For a missing report it shows the command that creates it.
 """
 
 import base64
 import importlib.resources
+import io
 import json
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
 import jinja2
-import pandas as pd
-import yaml
+import numpy as np
+from PIL import Image
 
-from digits.core import files
-from digits.core.errors import DataError
+from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
 from digits.formatting import percent
-from digits.versioning import dvc
-from digits.versioning.dvc import DataVersion
+from digits.gate import pictures
+from digits.gate.evidence import TEST, Evidence
+from digits.gate.pictures import Tile
+from digits.registry import history
+from digits.registry.record import flatten, mapping, number, text
+from digits.reports import gate, origin, sources, verdict
+from digits.reports.sources import Sources, without_folder
 
 MISTAKES_LISTED = 200  # rows; reports/mistakes.csv has all
-_PLOTS = ("confusion", "per_digit", "curves", "mistakes", "calibration")
+GLYPHS_SHOWN = 40  # images of a gallery; the sheets in reports/ have all
+_PLOTS = ("confusion", "per_digit", "curves", "calibration")
 _TEXT_LIMIT = 100  # characters of a value shown
-_Z = 1.959964  # standard normal quantile of a two-sided 95 % interval
-
-
-@dataclass(frozen=True)
-class Check:
-    """One of the checks to read before shipping a model."""
-
-    status: Literal["pass", "warning", "fail", "unknown"]
-    finding: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The documents the page is made from; those that can't be read are empty."""
-
-    metrics: Mapping[str, Any]
-    card: Mapping[str, Any]
-    validation: Mapping[str, Any]
-    drift: Mapping[str, Any]
-    lock: Mapping[str, Any]
-    params: Mapping[str, Any]
-    data: DataVersion | None
-    problems: Mapping[str, str]  # name of an empty document → why it can't be read
-
-    @classmethod
-    def read(cls, project: Project) -> "Sources":
-        """Read all documents of a project."""
-        paths = {
-            "metrics": project.metrics,
-            "card": project.model_card,
-            "validation": project.validation_report,
-            "drift": project.drift_report,
-            "lock": project.root / "dvc.lock",
-            "params": project.params,
-        }
-        documents: dict[str, Any] = {}
-        problems = {}
-        for name, path in paths.items():
-            try:
-                documents[name] = _read_mapping(path)
-            except DataError as exc:
-                documents[name] = {}
-                problems[name] = str(exc).replace(str(path), project.relative(path), 1)
-        try:
-            data = dvc.data_version(project)
-        except DataError as exc:
-            data = None
-            problems["data"] = str(exc).replace(str(project.data_pointer), "data.dvc", 1)
-        return cls(**documents, data=data, problems=problems)
 
 
 def build(project: Project) -> str:
-    """The page as HTML that needs no other file, no network and no script."""
-    sources = Sources.read(project)
-    mistakes = _read_mistakes(project.mistakes)
+    """The page as HTML that needs no other file, no network and no script.
+
+    Raises:
+        DataError: a report has another form than the one that stages write.
+    """
+    try:
+        return _render(project)
+    except (AttributeError, KeyError, TypeError, ValueError, jinja2.TemplateError) as exc:
+        raise DataError(
+            f"a file in reports/ has an unexpected form ({exc!r}); run 'digits run' to recreate it"
+        ) from exc
+
+
+def _render(project: Project) -> str:
+    found = Sources.read(project)
+    judged = verdict.read(project, found)
+    wrong = sources.mistakes(project.mistakes)
+    versions, history_problem = _history(project)
     return _template().render(
-        sources=sources,
-        test=sources.metrics.get("test", {}),
-        checks=checks(sources),
+        sources=found,
+        origin=origin.read(project, found),
+        verdict=judged,
+        headline=gate.HEADLINES[judged.judgement.verdict],
+        symbols=gate.SYMBOLS,
+        changed={side: _gallery(tiles) for side, tiles in judged.tiles.items() if tiles},
+        test=found.metrics.get("test", {}),
+        val=found.metrics.get("val", {}),
         plots=_plots(project),
-        mistakes=mistakes[:MISTAKES_LISTED],
-        mistakes_total=len(mistakes),
-        batches=_batches(sources.drift),
-        stages=sources.lock.get("stages", {}),
-        params=_params(sources),
-        level=sources.params.get("evaluate", {}).get("confidence_level"),
+        misread=_misread(project, judged.challenger, TEST),
+        mistakes=wrong[:MISTAKES_LISTED],
+        mistakes_total=len(wrong),
+        batches=_batches(project, found, judged.challenger),
+        history=versions,
+        history_problem=history_problem,
+        stages=found.lock.get("stages", {}),
+        params=_params(found),
+        level=found.params.get("evaluate", {}).get("confidence_level"),
     )
 
 
-def checks(sources: Sources) -> list[Check]:
-    """What to know before shipping the model."""
-    return [
-        _check_validation(sources.validation),
-        _check_generalisation(sources.metrics),
-        _check_drift(sources.drift),
-        _check_parameters(sources),
-    ]
-
-
-def _check_validation(report: Mapping[str, Any]) -> Check:
-    if "success" not in report:
-        return Check("unknown", "The data was not validated", "run dvc repro validate")
-    results = report.get("expectations", [])
-    failed = [result for result in results if not result.get("success")]
-    if report["success"] and not failed:
-        return Check("pass", "The data is valid", f"all {len(results)} expectations are met")
-    detail = f"{len(failed)} of {len(results)} expectations are not met"
-    return Check("fail", "The data is not valid", detail)
-
-
-def _check_generalisation(metrics: Mapping[str, Any]) -> Check:
-    """Compare validation with test accuracy: two proportions, normal approximation."""
-    val, test = metrics.get("val", {}), metrics.get("test", {})
-    if not all(split.get(key) for split in (val, test) for key in ("n", "accuracy")):
-        return Check(
-            "unknown", "Validation and test accuracy are not known", "run dvc repro evaluate"
-        )
-    gap = val["accuracy"] - test["accuracy"]
-    pooled = (val["accuracy"] * val["n"] + test["accuracy"] * test["n"]) / (val["n"] + test["n"])
-    margin = _Z * math.sqrt(pooled * (1 - pooled) * (1 / val["n"] + 1 / test["n"]))
-    detail = (
-        f"validation {percent(val['accuracy'])}, test {percent(test['accuracy'])}: "
-        f"{100 * abs(gap):.2f} points apart; up to {100 * margin:.2f} is within sampling error"
-    )
-    if abs(gap) <= margin:
-        return Check("pass", "Validation and test accuracy agree", detail)
-    relation = "lower" if gap > 0 else "higher"
-    return Check("warning", f"Test accuracy is {relation} than validation accuracy", detail)
-
-
-def _check_drift(report: Mapping[str, Any]) -> Check:
-    batches = report.get("batches", {})
-    if not batches:
-        return Check(
-            "unknown",
-            "No batch of handwriting was checked for drift",
-            "add one with digits add PATH --name NAME",
-        )
-    total = "1 batch" if len(batches) == 1 else f"{len(batches):,} batches"
-    drifted = sorted(name for name, batch in batches.items() if batch.get("drift"))
-    if not drifted:
-        return Check("pass", "No drift in new handwriting", f"{total} checked")
-    detail = f"{len(drifted)} of {total}: {', '.join(drifted)}"
-    return Check("warning", "Some new handwriting differs from the training data", detail)
-
-
-def _check_parameters(sources: Sources) -> Check:
-    if not sources.lock:
-        return Check("unknown", "The origin of the results is unknown", "run dvc repro")
-    changed = [row["key"] for rows in _params(sources).values() for row in rows if row["stale"]]
-    if changed:
-        detail = f"changed in params.yaml since: {', '.join(changed)}; run dvc repro"
-        return Check("warning", "The results are stale", detail)
-    return Check(
-        "pass", "The results match params.yaml", "dvc.lock records the same parameter values"
-    )
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    if path.suffix == ".json":
-        document = files.read_json(path)
-    else:
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as exc:
-            raise DataError(f"{path}: not found") from exc
-        except (yaml.YAMLError, UnicodeDecodeError) as exc:
-            raise DataError(f"{path}: not valid YAML") from exc
-    if not isinstance(document, dict):
-        raise DataError(f"{path}: expected a mapping, got {type(document).__name__}")
-    return document
+# pictures
 
 
 def _plots(project: Project) -> dict[str, str]:
     """Name → data URI of each plot that the evaluate stage has drawn."""
     paths = {name: project.plots / f"{name}.png" for name in _PLOTS}
-    return {
-        name: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-        for name, path in paths.items()
-        if path.is_file()
-    }
+    return {name: _uri(path.read_bytes()) for name, path in paths.items() if path.is_file()}
 
 
-def _read_mistakes(path: Path) -> list[dict[str, Any]]:
-    """The misread images, most confident first."""
-    if not path.is_file():
-        return []
-    columns = ["index", "label", "prediction", "confidence"]
+def _misread(project: Project, evidence: Evidence | None, name: str) -> dict[str, Any]:
+    """The images of a set that are misread; empty if nothing is known of them."""
+    if evidence is None or name not in evidence.sets:
+        return {}
+    return _gallery(pictures.misread(project, evidence, name))
+
+
+def _gallery(tiles: Sequence[Tile]) -> dict[str, Any]:
+    """How many tiles there are, and the first of those whose image is known."""
+    shown = [
+        {
+            "image": _uri(_png(tile.image)),
+            "caption": tile.caption,
+            "confidence": tile.misread.confidence,
+            "set": tile.set,
+            "index": tile.index,
+        }
+        for tile in tiles
+        if tile.image is not None
+    ]
+    return {"total": len(tiles), "shown": shown[:GLYPHS_SHOWN]}
+
+
+def _png(image: np.ndarray) -> bytes:
+    """A digit, uint8 (28, 28) white on black, as a picture of ink on paper."""
+    png = io.BytesIO()
+    Image.fromarray(255 - image).save(png, format="PNG", optimize=True)
+    return png.getvalue()
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+# tables
+
+
+def _history(project: Project) -> tuple[list[dict[str, Any]], str]:
+    """The registered versions, newest first; or why they can't be read."""
     try:
-        table = pd.read_csv(path, usecols=columns, dtype={"index": int, "confidence": float})
-    except ValueError as exc:
-        raise DataError(
-            f"{path}: expected columns {', '.join(columns)}, with numbers in index and confidence "
-            f"({exc}); run 'dvc repro' to recreate it"
-        ) from exc
-    return table.sort_values(["confidence", "index"], ascending=[False, True]).to_dict("records")
+        return history.rows(project), ""
+    except DigitsError as exc:
+        return [], without_folder(project, str(exc))
 
 
-def _batches(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Batches by name, their tests by decreasing distance, with the lengths of bars in percent."""
-    batches: Mapping[str, Mapping[str, Any]] = report.get("batches", {})
-    tests = [test for batch in batches.values() for test in batch.get("tests", {}).values()]
-    distances = [test.get("distance") for test in tests]
-    distances += [batch.get("min_distance") for batch in batches.values()]
+def _batches(project: Project, found: Sources, evidence: Evidence | None) -> list[dict[str, Any]]:
+    """Batches by name with their figures, misread images, and tests for drift.
+
+    Tests come by decreasing distance, with the lengths of bars in percent.
+    """
+    reports = {text(name): one for name, one in mapping(found.drift, "batches").items()}
+    tests = [test for one in reports.values() for test in mapping(one, "tests").values()]
+    distances = [number(test, "distance") for test in tests]
+    distances += [number(one, "min_distance") for one in reports.values()]
     longest = max([0.25, *filter(_is_number, distances)])  # the same scale for all batches
 
-    def length(distance: Any) -> float:
-        return 100 * distance / longest if _is_number(distance) else 0.0
+    def length(document: Any, key: str) -> float:
+        return 100 * (number(document, key) or 0.0) / longest
+
+    def bars(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+        rows = [
+            {**mapping(test), "name": feature, "length": length(test, "distance")}
+            for feature, test in mapping(report, "tests").items()
+        ]
+        return sorted(rows, key=lambda row: (-row["length"], row["name"]))
 
     return [
         {
-            **batch,
-            "name": name,
-            "mark": length(batch.get("min_distance")),
-            "tests": sorted(
-                (
-                    {**test, "name": feature, "length": length(test.get("distance"))}
-                    for feature, test in batch.get("tests", {}).items()
-                ),
-                key=lambda test: (-test["length"], test["name"]),
-            ),
+            "figures": figures,
+            "report": reports.get(name, {}),
+            "mark": length(reports.get(name), "min_distance"),
+            "tests": bars(reports.get(name, {})),
+            "misread": _misread(project, evidence, name),
         }
-        for name, batch in sorted(batches.items())
+        for name, figures in found.record.batches.items()
     ]
 
 
-def _params(sources: Sources) -> dict[str, list[dict[str, Any]]]:
+def _params(found: Sources) -> dict[str, list[dict[str, Any]]]:
     """Section → its parameters; `stale` if dvc.lock has another value than params.yaml."""
     locked: dict[str, Any] = {}
-    for stage in sources.lock.get("stages", {}).values():
+    for stage in found.lock.get("stages", {}).values():
         for values in stage.get("params", {}).values():
-            locked |= dict(_flatten(values))
+            locked |= dict(flatten(values))
     sections: dict[str, list[dict[str, Any]]] = {}
-    for key, value in _flatten(sources.params):
+    for key, value in flatten(found.params):
         section, _, name = key.partition(".")
         sections.setdefault(section, []).append(
             {
@@ -255,12 +181,7 @@ def _params(sources: Sources) -> dict[str, list[dict[str, Any]]]:
     return sections
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+# the template
 
 
 def _template() -> jinja2.Template:

@@ -102,7 +102,7 @@ def test_register_refuses_a_tree_that_differs_from_head(toy_project: Project, fi
 
 def test_register_refuses_stale_results(toy_project: Project) -> None:
     """Parameters were changed and committed, but nothing was run."""
-    toy_project.params.write_text(toy_model.PARAMS.format(seed=9, errors=40))
+    toy_project.params.write_text(toy_model.PARAMS.format(seed=9))
     commit_all(toy_project.root)
     with pytest.raises(RegistryError, match=r"train is stale: .*; run 'digits run' and commit"):
         registry.register(toy_project)
@@ -195,7 +195,7 @@ def test_force_needs_a_reason_and_records_it_with_the_verdict(
 
 
 def test_results_that_do_not_belong_together_are_not_promoted(toy_project: Project) -> None:
-    toy_project.params.write_text(toy_model.PARAMS.format(seed=9, errors=40))
+    toy_project.params.write_text(toy_model.PARAMS.format(seed=9))
     commit_all(toy_project.root)
     git(toy_project.root, "tag", "-am", "by hand", "digits@v0.9.0")
     result = registry.promote(toy_project, "v0.9.0")
