@@ -288,6 +288,20 @@ def test_rollback_undoes_a_promotion_of_an_earlier_champion(toy_project: Project
 
 
 @pytest.mark.usefixtures("gate_approves")
+def test_a_rollback_to_a_champion_whose_files_are_gone_changes_nothing(
+    toy_project: Project,
+) -> None:
+    registry.promote(toy_project, "v0.1.0")
+    registry.promote(toy_project, "v0.2.0")
+    shutil.rmtree(toy_project.registry_cache / "v0.1.0")
+    shutil.rmtree(toy_project.root / ".dvc" / "cache")
+    shutil.rmtree(toy_project.root.parent / "shelf")
+    with pytest.raises(RegistryError, match=r"v0\.1\.0: its files are not in DVC's cache"):
+        registry.rollback(toy_project)
+    assert champion(toy_project) == "v0.2.0"
+
+
+@pytest.mark.usefixtures("gate_approves")
 def test_after_a_rollback_the_earlier_bytes_predict(toy_project: Project) -> None:
     before = registry.materialise(toy_project, "v0.1.0") / toy_model.ONNX
     content = before.read_bytes()
