@@ -18,9 +18,10 @@ from digits.reports import readme
 @click.option("--open", "show", is_flag=True, help="Open the report in a browser.")
 @json_option
 def command(update: bool, check: bool, show: bool, as_json: bool) -> None:
-    """Write reports/index.html, a self-contained page with all results.
+    """Write reports/index.html, a self-contained page with the gate's verdict and all results.
 
-    With --check, nothing is written.
+    What the model does in a clean process is taken from the last 'digits gate'. With --check,
+    nothing is written.
 
     \b
     Exit codes: 0  written, or with --check: the table is up to date

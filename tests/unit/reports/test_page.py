@@ -366,7 +366,7 @@ def test_the_history_has_the_versions_side_by_side(toy_project: Project) -> None
     words = Seen(page.build(toy_project)).words
     assert "train.seed 1 → 2" in words
     assert "v0.1.0 champion" in words
-    assert "! by force Somebody: a test; gate: promote" in words
+    assert "promoted ! by force by Somebody: a test; gate: promote" in words
 
 
 def test_misread_images_of_a_batch_are_shown(built_project: Project) -> None:
