@@ -16,7 +16,10 @@ from digits.versioning import git
 _CODE = ("src", "flows", "dvc.yaml", "requirements.lock", "pyproject.toml")
 _NPY_HEADER = 128  # bytes before the labels, one byte each
 _MAX_EPOCHS = 1_000
-_SHOWN = ("batches.", "corrupted.", "test.per_digit.")  # metrics that other fields have
+_SHOWN = (  # prefixes of metrics that are shown elsewhere
+    *("batches.", "corrupted.", "test.per_digit."),
+    *("test.accuracy", "test.calibration_error", "test.errors", "test.f1"),
+)
 CURVES = ("val/accuracy", "val/loss", "train/accuracy", "train/loss")
 
 
@@ -226,7 +229,7 @@ def _rates(corrupted: Any) -> Iterator[tuple[str, float | None]]:
 
 
 def _metrics(one: Evidence) -> dict[str, float]:
-    """Every number that no other field has."""
+    """Every number that is not shown elsewhere."""
     numbers = dict(_flat(one.metrics))
     return {
         name: value

@@ -165,7 +165,9 @@ def test_a_limit_that_is_broken_for_the_first_time_is_a_regression(tree: Path, l
     code, text = lines()
     assert code == 1
     assert "calibration error 50.00&nbsp;%, at most 2.00&nbsp;%" in text[2]
-    assert any("| calibration error |" in line and "❌ ≤&nbsp;2&nbsp;%" in line for line in text)
+    assert any(
+        "| calibration error |" in line and "❌&nbsp;≤&nbsp;2&nbsp;%" in line for line in text
+    )
     commit_all(tree)
     code, text = lines("HEAD")
     assert code == 0

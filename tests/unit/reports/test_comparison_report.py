@@ -173,8 +173,8 @@ def test_odd_values_are_left_out(tree: Path) -> None:
     write(tree, "reports/model.json", {"weights": "x"})
     text, html, _ = rendered(tree)
     assert text.splitlines()[1].startswith("## ⚠️ Can't be judged")
-    assert "| accuracy | 99.50&nbsp;% | 99.50&nbsp;% | 0 | same |" in text
-    assert "| F1 | 99.50&nbsp;% | – | – |" in text
+    assert "| accuracy | 99.50&nbsp;% | 0 | same |" in text
+    assert "| F1 | 99.50 → – | – |" in text
     assert html.rstrip().endswith("</html>")
 
 

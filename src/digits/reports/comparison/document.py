@@ -86,6 +86,11 @@ def points(old: float | None, new: float | None) -> str:
     return f"{100 * (new - old):+.2f}" if old != new else "0"
 
 
+def arrow(old: str, new: str) -> str:
+    """`95.00 → 70.00 %`, or once if both are the same."""
+    return new if old == new else f"{old.removesuffix(' %')} → {new}"
+
+
 def number(content: float | None) -> str:
     """A count."""
     return NONE if content is None else f"{content:,.0f}"

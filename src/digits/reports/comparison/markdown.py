@@ -17,6 +17,7 @@ from digits.reports.comparison.sections import ACCURACY, sections
 
 MARKER = "<!-- digits-compare -->"  # by which the workflow finds the comment that it updates
 _MAX_BYTES = 60_000  # GitHub takes 65,536 characters
+PICTURES = 20  # images of each side in a picture
 _LISTED = 10  # images of each side, where they can't be shown
 
 
@@ -99,7 +100,8 @@ def _piece(piece: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return markdown_text(text).replace(" %", "&nbsp;%").replace("≤ ", "≤&nbsp;")
+    escaped = markdown_text(text).replace(" %", "&nbsp;%")
+    return escaped.replace("≤ ", "≤&nbsp;").replace("❌ ", "❌&nbsp;").replace("✅ ", "✅&nbsp;")
 
 
 # pictures
@@ -119,6 +121,8 @@ def _images(
         if side in pictures:
             alt = markdown_text(images.alt_text(side, found))
             body = f"![{alt}]({quote(pictures[side])})"
+            if (rest := len(found) - len(images.chosen(found, PICTURES))) > 0:
+                body += f"\n\n… and {rest:,} more, less confident"
         else:
             body = _body(images.listed(found, _LISTED))
         if links:

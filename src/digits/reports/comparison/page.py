@@ -61,19 +61,25 @@ def build(result: Comparison, tiles: Mapping[str, Sequence[Tile]]) -> str:
 
 
 def _group(tiles: Sequence[Tile]) -> dict[str, Any]:
-    """The images with their captions, and how many are left out."""
-    shown = [tile for tile in tiles if tile.image is not None][:_SHOWN]
-    pictures = [
-        {
-            "uri": _uri(np.asarray(tile.image)),
-            "caption": tile.caption,
-            "place": "".join(images.place(tile)),
-            "confidence": f"{tile.misread.confidence:.0%}",
-        }
-        for tile in shown
-    ]
-    first, second = pictures[:_FIRST], pictures[_FIRST:]
-    return {"first": first, "second": second, "omitted": len(tiles) - len(shown)}
+    """The images with their captions: those shown, those folded, and how many are left out."""
+    shown = images.chosen(tiles, _SHOWN)
+    first = images.chosen(shown, _FIRST)
+    kept = {id(tile) for tile in first}
+    second = [tile for tile in shown if id(tile) not in kept]
+    return {
+        "first": [_tile(tile) for tile in first],
+        "second": [_tile(tile) for tile in second],
+        "omitted": len(tiles) - len(shown),
+    }
+
+
+def _tile(tile: Tile) -> dict[str, str]:
+    return {
+        "uri": _uri(np.asarray(tile.image)),
+        "caption": tile.caption,
+        "place": "".join(images.place(tile)),
+        "confidence": f"{tile.misread.confidence:.0%}",
+    }
 
 
 def _uri(image: np.ndarray) -> str:

@@ -15,6 +15,7 @@ from digits.reports.comparison.document import (
     Row,
     Section,
     Tone,
+    arrow,
     count,
     name,
     number,
@@ -40,8 +41,8 @@ def test_set(result: Comparison) -> Section:
     outcome = change.outcome if change else "not comparable"
     tone = _TONES.get(outcome, "chance" if outcome == "chance" else "")
     rows = [
-        row("accuracy", *map(share, old), points(*old), f"{_mark(outcome)}{outcome}", tone=tone),
-        row("misread", *map(number, new), _rise(*new), ""),
+        row("accuracy", arrow(*map(share, old)), points(*old), _marked(outcome), tone=tone),
+        row("misread", arrow(*map(number, new)), _rise(*new), ""),
         _figure("F1", both, (TEST, "f1")),
         _figure(
             "calibration error",
@@ -56,13 +57,14 @@ def test_set(result: Comparison) -> Section:
             rise=result.policy.max_corrupted_rise,
         ),
     ]
-    head = ("", *BEFORE_NOW, "change", "")
+    head = ("", "before → now", "change", "")
     note = _intervals(result, change)
-    return Section("test", f"Test set: {n:,.0f} images", rows, head, right=(1, 2, 3), note=note)
+    return Section("test", f"Test set: {n:,.0f} images", rows, head, right=(1, 2), note=note)
 
 
-def _mark(outcome: str) -> str:
-    return {"better": "✅ ", "worse": "❌ "}.get(outcome, "")
+def _marked(outcome: str, text: str = "") -> str:
+    mark = {"better": "✅ ", "worse": "❌ "}.get(outcome, "")
+    return f"{mark}{text or outcome}"
 
 
 def _intervals(result: Comparison, change: SetChange | None) -> str:
@@ -110,7 +112,8 @@ def _figure(
         note = f"≤ {100 * rise:+g}"
         broken = old is not None and new is not None and _above(new - old, rise)
     tone: Tone = "worse" if broken else ""
-    return row(what, share(old), share(new), points(old, new), _mark(tone) + note, tone=tone)
+    change = points(old, new)
+    return row(what, arrow(share(old), share(new)), change, _marked(tone, note), tone=tone)
 
 
 def _above(rise: float, limit: float) -> bool:
@@ -125,8 +128,7 @@ def digits(result: Comparison) -> Iterator[Section]:
         Row(
             (
                 (str(digit),),
-                (percent(one.old),),
-                (percent(one.new),),
+                (arrow(percent(one.old), percent(one.new)),),
                 (_wrong_right(one.difference),),
                 (_p(one.difference),),
             ),
@@ -134,8 +136,8 @@ def digits(result: Comparison) -> Iterator[Section]:
         )
         for digit, one in result.sets[TEST].digits.items()
     )
-    head = ("digit", "recall before", "now", "newly wrong / right", "p")
-    right = (1, 2, 3, 4)
+    head = ("digit", "recall", "newly wrong / right", "p")
+    right = (1, 2, 3)
     title = f"Digits: {len(loud)} of {len(loud) + len(quiet)} changed by more than chance"
     yield Section("digits", title, loud, head, right)
     title = f"{'Other digits' if loud else 'Digits'}: no change beyond chance"
@@ -180,17 +182,13 @@ def _batch(result: Comparison, batch: str, drift: Change) -> Row:
         quiet = change.outcome in ("same", "chance") and drift.old == drift.new
         tone = _TONES.get(change.outcome, "chance" if quiet else "")
         sides = _wrong_right(change.difference)
-        p = _mark(change.outcome) + _p(change.difference)
+        p = _marked(change.outcome, _p(change.difference))
     if any(one and one.in_sample for one in (old, new)):
         p = "in-sample"
     words = {True: "drift", False: "no drift"}
-    verdicts = _arrow(*(words.get(one, NONE) for one in (drift.old, drift.new)))
-    accuracies = _arrow(*map(_accuracy, (old, new)))
+    verdicts = arrow(*(words.get(one, NONE) for one in (drift.old, drift.new)))
+    accuracies = arrow(*map(_accuracy, (old, new)))
     return Row(((name(batch),), (accuracies,), (sides,), (p,), (verdicts,)), tone)
-
-
-def _arrow(old: str, new: str) -> str:
-    return new if old == new else f"{old.removesuffix(' %')} → {new}"
 
 
 def _accuracy(one: ImageSet | None) -> str:
