@@ -13,7 +13,7 @@ import pytest
 from conftest import exit_code
 from markdown_it import MarkdownIt
 from reported import change, project, report, write
-from repository import commit_all, dvc
+from repository import commit_all, git
 from rich.console import Console
 
 from digits.cli.compare import show
@@ -61,9 +61,9 @@ def with_names(folder: Path, names: Iterable[str]) -> None:
     """Names in every place that a pull request may write: batches, parameters, code, stages, …"""
     names = list(names)
     report(folder, range(100, 180), {name: range(30) for name in names})
+    rows = [{"says": name, "success": False} for name in names]
+    change(folder, "reports/validation.json", "expectations", value=rows)
     for name in names:
-        rows = [{"says": name, "success": False} for name in names]
-        change(folder, "reports/validation.json", "expectations", value=rows)
         change(folder, "reports/metrics.json", "corrupted", f"{name}\n_error", value=0.9)
         change(folder, "reports/metrics.json", name, value=1)
     lock = (folder / "dvc.lock").read_text()
@@ -122,16 +122,16 @@ def test_hostile_names_stay_text_on_the_page_and_the_terminal(tree: Path) -> Non
 
 
 def test_the_comment_fits_whatever_the_input(tree: Path) -> None:
-    names = [f"{number}{'|<' * 3000}" for number in range(60)]
-    report(tree, range(1000), {name: range(200) for name in names})
-    rows = [{"says": name, "success": False} for name in names]
-    change(tree, "reports/validation.json", "expectations", value=rows)
-    change(tree, "reports/metrics.json", "corrupted", value=dict.fromkeys(names, 0.5))
+    names = [f"{number}{'|' * 220}" for number in range(60)]
     for name in names:
-        (tree / "src" / f"{name[:20].replace('|', '&')}.py").write_text("x")
-    dvc(tree, "commit", "--quiet", "--force")
+        (tree / "src" / name).write_text("x")
+    with_names(tree, names)
+    for name in names:
+        (tree / "reports" / "plots" / name).write_text("x")
+    git(tree, "add", "--all")
     text, html, _ = rendered(tree)
-    assert len(text.encode()) < 65_536
+    assert 50_000 < len(text.encode()) < 65_536
+    assert "… and more than fits into a comment" in text
     assert text.count("<details>") == text.count("</details>")
     assert text.splitlines()[1].startswith("## ❌ Regression")
     assert len(html) < 2_000_000
