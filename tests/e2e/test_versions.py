@@ -1,0 +1,150 @@
+"""From a first version to a rollback, as a team does it: commands, exit codes, what they say."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run, set_param
+from PIL import Image
+
+from digits.core import files
+from digits.core.project import Project
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def clone(built_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A fresh clone of the built project, with its DVC cache as remote."""
+    root = built_project.root.parent / "clone"
+    run("git", "clone", "-q", str(built_project.root), str(root), cwd=built_project.root)
+    for key, value in (("name", "Tester"), ("email", "tester@example.com")):
+        run("git", "config", f"user.{key}", value, cwd=root)
+    cache = built_project.root / ".dvc" / "cache" / "files" / "md5"
+    assert cache.is_dir()
+    run("dvc", "config", "--local", "cache.dir", str(built_project.root / ".dvc/cache"), cwd=root)
+    run("dvc", "checkout", "-q", cwd=root)
+    # this clone is where main is
+    run("git", "remote", "remove", "origin", cwd=root)
+    monkeypatch.chdir(root)
+    return Project(root)
+
+
+def digits(project: Project, *arguments: str, code: int = 0) -> Done:
+    """Run a command that must end with this exit code."""
+    done = run("digits", *arguments, cwd=project.root, check=False)
+    assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def git(project: Project, *arguments: str) -> None:
+    run("git", *arguments, cwd=project.root)
+
+
+def train(project: Project, epochs: int) -> None:
+    """Train with a number of epochs and commit the results."""
+    set_param(project, "models.accurate", "epochs", epochs)
+    run("dvc", "repro", "-q", cwd=project.root)
+    git(project, "commit", "-qam", f"{epochs} epochs")
+
+
+def pictures(folder: Path, images: np.ndarray) -> Path:
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(255 - image).save(folder / f"{number:02}.png")
+    return folder
+
+
+def predictions(project: Project, folder: Path) -> bytes:
+    """What the champion reads, and how surely."""
+    return digits(project, "predict", str(folder), "--json").stdout.encode()
+
+
+def test_from_the_first_version_to_a_rollback(
+    clone: Project, tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    folder = pictures(tmp_path / "pictures", real_digits[0][300:330])
+
+    # the first version is judged by the limits alone
+    assert "v0.1.0: registered" in digits(clone, "models", "register", "-m", "first").stdout
+    assert "v0.1.0: now the champion" in digits(clone, "models", "promote", "v0.1.0").stdout
+    first = predictions(clone, folder)
+
+    # a worse parameter on a branch
+    git(clone, "checkout", "-qb", "fewer-epochs")
+    train(clone, epochs=2)
+    compared = digits(clone, "compare", "main", code=1)
+    assert "egression" in "".join(compared.stdout.splitlines()[:3])
+    judged = json.loads(digits(clone, "gate", "--json", code=1).stdout)
+    assert judged["verdict"] == "reject"
+    assert any("the test set: worse by more than chance" in one for one in judged["reasons"])
+    digits(clone, "report")
+    page = clone.index_page.read_text()
+    assert "must not ship" in page
+    assert "fewer-epochs" in page or "2 epochs" in page  # which commit this is a page of
+    digits(clone, "models", "register")
+    unmerged = digits(clone, "models", "promote", "v0.1.1", code=2)
+    assert "merge" in unmerged.stderr
+    without_reason = digits(clone, "models", "promote", "v0.1.1", "--force", code=2)
+    assert "--reason" in without_reason.stderr
+
+    # back on main: models/ is still the branch's; the message names the command that helps
+    git(clone, "checkout", "-q", "main")
+    refused = digits(clone, "models", "register", code=2)
+    assert "'dvc checkout --force models'" in refused.stderr
+    run("dvc", "checkout", "-q", "--force", "models", cwd=clone.root)
+    assert "v0.1.0" in digits(clone, "models", "register", code=2).stderr  # its weights are known
+
+    # the worse version, merged: now the gate refuses it
+    git(clone, "tag", "before-the-merge")
+    git(clone, "merge", "-q", "fewer-epochs")
+    rejected = digits(clone, "models", "promote", "v0.1.1", code=1)
+    assert "rejects" in rejected.stderr
+    assert "worse by more than chance" in rejected.stderr
+    git(clone, "reset", "-q", "--hard", "before-the-merge")
+    run("dvc", "checkout", "-q", "--force", cwd=clone.root)
+
+    # a better parameter on a branch, merged
+    git(clone, "checkout", "-qb", "more-epochs")
+    train(clone, epochs=8)
+    compared = digits(clone, "compare", "main")
+    assert "etter" in "".join(compared.stdout.splitlines()[:3])
+    assert json.loads(digits(clone, "gate", "--json").stdout)["verdict"] == "promote"
+    git(clone, "checkout", "-q", "main")
+    git(clone, "merge", "-q", "more-epochs")
+    run("dvc", "checkout", "-q", "--force", cwd=clone.root)
+    digits(clone, "models", "register", "-m", "more epochs")
+    assert "v0.1.2: now the champion" in digits(clone, "models", "promote", "v0.1.2").stdout
+    second = predictions(clone, folder)
+    assert second != first
+
+    # new data, committed, that nothing was trained on
+    batch = pictures(tmp_path / "batch", real_digits[0][400:440])
+    labels = tmp_path / "labels.csv"
+    lines = [f"{number:02}.png,{real_digits[1][400 + number]}" for number in range(40)]
+    labels.write_text("\n".join(["filename,label", *lines]) + "\n")
+    digits(clone, "add", str(batch), "--name", "mine", "--labels", str(labels), "--accept-drift")
+    git(clone, "commit", "-qam", "New handwriting")
+    stale = digits(clone, "models", "register", code=2)
+    assert "ingest" in stale.stderr
+    assert "ingest" in digits(clone, "status").stdout
+    assert json.loads(digits(clone, "gate", "--json", code=1).stdout)["verdict"] == "cannot judge"
+    digits(clone, "report")
+    page = clone.index_page.read_text()
+    assert "ingest is stale" in page
+    assert "belong together ✓" not in page
+    digits(clone, "compare", "HEAD", "--strict", code=1)
+    digits(clone, "verify", code=1)
+
+    # the first version is the champion again, byte for byte
+    digits(clone, "models", "rollback", "--reason", "a try")
+    assert predictions(clone, folder) == first
+    got = Path(digits(clone, "models", "get", "champion").stdout.strip())
+    card = files.read_json(got / "reports" / "model.json")
+    for name, digest in card["weights"].items():
+        assert files.sha256(got / name) == digest
+    digits(clone, "models", "verify")
+    history = digits(clone, "models", "history").stdout
+    assert all(version in history for version in ("v0.1.0", "v0.1.1", "v0.1.2"))
