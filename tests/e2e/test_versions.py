@@ -92,9 +92,14 @@ def test_from_the_first_version_to_a_rollback(
 
     # back on main: models/ is still the branch's; the message names the command that helps
     git(clone, "checkout", "-q", "main")
+    assert "v0.1.0" in digits(clone, "models", "register", code=2).stderr  # HEAD is registered
+    git(clone, "commit", "-q", "--allow-empty", "-m", "Nothing new")
     refused = digits(clone, "models", "register", code=2)
     assert "'dvc checkout --force models'" in refused.stderr
     run("dvc", "checkout", "-q", "--force", "models", cwd=clone.root)
+    refused = digits(clone, "models", "register", code=2)
+    assert "'dvc checkout'" in refused.stderr  # build/ is the branch's, too
+    run("dvc", "checkout", "-q", cwd=clone.root)
     assert "v0.1.0" in digits(clone, "models", "register", code=2).stderr  # its weights are known
 
     # the worse version, merged: now the gate refuses it
