@@ -12,6 +12,8 @@ from PIL import Image
 from digits.core import files
 from digits.core.project import Project
 
+pytestmark = pytest.mark.timeout(900)  # two training runs and forty commands
+
 Done = subprocess.CompletedProcess[str]
 
 
