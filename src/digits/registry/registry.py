@@ -233,8 +233,8 @@ def _check_new(project: Project, name: str, head: str, state: catalogue.State) -
     if found.problems:
         raise RegistryError(
             f"HEAD's results don't belong together: {'; '.join(found.problems)}; "
-            "after switching branches run 'dvc checkout', else 'digits run' and commit the "
-            "results; then register"
+            "run 'digits run' and commit the results, then register; "
+            "after switching branches, 'dvc checkout' is enough"
         )
     for other, tag in state.registered.items():
         if catalogue.weights(project, tag.commit) == digests:
