@@ -23,6 +23,7 @@ _POOL = "digits"
 _HOST = "127.0.0.1"
 _PORT = 4200  # Prefect's default; if it is taken, any free one
 _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
+_ANSWER = 30.0  # s for one answer; on a busy machine a server that is starting takes long
 _POLL = 0.2  # s
 _PREFECT = (sys.executable, "-m", "prefect")
 _SILENCE = 3 * services.HEARTBEAT  # s without a heartbeat after which a run counts as dead
@@ -139,7 +140,7 @@ def _start_service(
 
 
 def _is_healthy(url: str) -> bool:
-    return httpx.get(f"{url}/api/health").json() is True
+    return httpx.get(f"{url}/api/health", timeout=_ANSWER).json() is True
 
 
 def _has_heartbeat(url: str, since: datetime) -> bool:
@@ -160,7 +161,8 @@ def _deploy(project: Project, environment: Mapping[str, str]) -> None:
 
 
 def _post(url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    return httpx.post(f"{url}/api/{path}", json=body or {}).raise_for_status().json()
+    answer = httpx.post(f"{url}/api/{path}", json=body or {}, timeout=_ANSWER)
+    return answer.raise_for_status().json()
 
 
 def _free_port(wanted: int | None) -> int:
