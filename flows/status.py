@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from digits.core import files
 from digits.core.errors import DataError, DigitsError, RegistryError
 from digits.core.project import Project
-from digits.registry import registry
+from digits.registry import catalogue
 from digits.versioning import consistency, dvc
 from digits.versioning.dvc import DataVersion
 from flows import services
@@ -95,7 +95,7 @@ def read(project: Project) -> Status:
 
 def _champion(project: Project) -> dict[str, Any] | None:
     try:
-        version = registry.find(project)
+        version = catalogue.find(project)
     except RegistryError:
         return None
     return {"version": version.name, "commit": version.commit, "accuracy": version.accuracy}

@@ -12,6 +12,7 @@ from typing import Any
 
 import hypothesis
 import numpy as np
+import pipeline
 import pytest
 import repository
 import toy_model
@@ -167,6 +168,28 @@ def toy_clone(toy_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     clone = toy_model.clone(toy_project)
     monkeypatch.chdir(clone.root)
     return clone
+
+
+@pytest.fixture(scope="session")
+def _two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pipeline.two_versions(tmp_path_factory.mktemp("two-versions"))
+
+
+@pytest.fixture
+def trained(_two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A fresh copy of `pipeline.two_versions`, as the working directory."""
+    project = repository.copy(_two_versions, tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    return project
+
+
+@pytest.fixture
+def cloned(trained: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A fresh clone of `trained`, as the working directory: no data, no weights, no DVC cache."""
+    folder = trained.root.parent / "clone"
+    run("git", "clone", "--quiet", str(trained.root), str(folder), cwd=folder.parent)
+    monkeypatch.chdir(folder)
+    return Project(folder)
 
 
 @pytest.fixture

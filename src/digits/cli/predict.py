@@ -14,7 +14,7 @@ from digits.core.project import Project
 from digits.images import glyphs
 from digits.images.glyphs import Glyph
 from digits.intake import readers
-from digits.registry import registry
+from digits.registry import catalogue, store, tags
 
 if TYPE_CHECKING:
     from digits.recogniser import Recogniser
@@ -85,17 +85,17 @@ def _load(project: Project, version: str | None) -> "Recogniser":
 
 def _model(project: Project, version: str | None) -> tuple[str, Path]:
     """A model's name, and the folder that holds it."""
-    if version == registry.WORKSPACE:
+    if version == catalogue.WORKSPACE:
         return "the workspace's (models/)", project.root
     try:
-        chosen = registry.find(project, version or registry.CHAMPION)
+        chosen = catalogue.find(project, version or tags.CHAMPION)
     except DigitsError as exc:
         if version:
             raise
         reason = "no champion yet" if isinstance(exc, RegistryError) else "no registry here"
         return f"the workspace's (models/); {reason}", project.root
     name = f"{chosen.name}, the champion" if chosen.champion else chosen.name
-    return name, registry.materialise(project, chosen.name)
+    return name, store.materialise(project, chosen)
 
 
 def _predict(

@@ -11,7 +11,7 @@ from typing import Any
 
 from digits.core.project import Project
 from digits.gate.evidence import TEST, Evidence, figure
-from digits.versioning import git
+from digits.versioning import dvc, git
 
 _CODE = ("src", "flows", "dvc.yaml", "requirements.lock", "pyproject.toml")
 _NPY_HEADER = 128  # bytes before the labels, one byte each
@@ -66,7 +66,7 @@ def find(project: Project, commit: str, old: Evidence, new: Evidence) -> Differe
     """
     locks = [_stages(project, side) for side in (commit, None)]
     used = [dict(_used(lock)) for lock in locks]
-    params = [dict(_flat(one.params)) for one in (old, new)]
+    params = [dict(dvc.flatten(one.params)) for one in (old, new)]
     others = [one for one in _changed(*params) if one.name not in used[0].keys() | used[1].keys()]
     policy = [one for one in others if one.name.startswith("gate.")]
     code, other_code = _code(project, commit, locks)
@@ -80,7 +80,7 @@ def find(project: Project, commit: str, old: Evidence, new: Evidence) -> Differe
         validation=_changed(*(dict(_expectations(one.validation)) for one in (old, new))),
         code=code,
         other_code=other_code,
-        plots=_files(project, commit, "reports/plots"),
+        plots=git.changed_files(project, commit, "reports/plots"),
         confusion=_confusion(old, new),
         corruptions=_corruptions(old, new),
         metrics=_changed(*(_metrics(one) for one in (old, new))),
@@ -111,20 +111,7 @@ def _used(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
     for stage in stages.values():
         files = stage.get("params")
         for values in files.values() if isinstance(files, dict) else ():
-            yield from _flat(values if isinstance(values, dict) else {})
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _files(project: Project, commit: str, *paths: str) -> list[str]:
-    names = git.run(project, "diff", "--name-only", "--relative", "-z", commit, "--", *paths)
-    return sorted(filter(None, names.split("\0")))
+            yield from dvc.flatten(values if isinstance(values, dict) else {})
 
 
 def _code(
@@ -132,7 +119,7 @@ def _code(
 ) -> tuple[list[str], list[str]]:
     """Changed files of code that stages depend on, and others."""
     deps = {path for stages in locks for stage in stages.values() for path in _dependencies(stage)}
-    changed = _files(project, commit, *_CODE)
+    changed = git.changed_files(project, commit, *_CODE)
     used = [path for path in changed if any(_below(path, dep) for dep in deps)]
     return used, [path for path in changed if path not in set(used)]
 
@@ -230,7 +217,7 @@ def _rates(corrupted: Any) -> Iterator[tuple[str, float | None]]:
 
 def _metrics(one: Evidence) -> dict[str, float]:
     """Every number that is not shown elsewhere."""
-    numbers = dict(_flat(one.metrics))
+    numbers = dict(dvc.flatten(one.metrics))
     return {
         name: value
         for name, value in numbers.items()

@@ -125,13 +125,23 @@ def read(project: Project, commit: str | None = None, name: str = "") -> Evidenc
 def figure(document: Any, *path: str) -> float | None:
     """A finite number in nested mappings; None if there is none."""
     for key in path:
-        document = document.get(key) if isinstance(document, dict) else None
+        document = document.get(key) if isinstance(document, Mapping) else None
     if not isinstance(document, int | float) or isinstance(document, bool):
         return None
     try:
         return document if math.isfinite(document) else None
     except OverflowError:  # an integer beyond the range of floats
         return None
+
+
+def pair(document: Any, *path: str) -> tuple[float, float] | None:
+    """The two numbers, such as an interval's ends, in nested mappings; None if there are none."""
+    for key in path:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    if not isinstance(document, list) or len(document) != 2:
+        return None
+    low, high = (figure({"end": end}, "end") for end in document)
+    return None if low is None or high is None else (low, high)
 
 
 def _sets(project: Project, commit: str | None, metrics: Mapping[str, Any]) -> Iterator[ImageSet]:

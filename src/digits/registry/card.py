@@ -13,10 +13,11 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.formatting import one_line
 from digits.gate import evidence
+from digits.gate.evidence import figure, pair
 from digits.registry import catalogue, history, lineage
 from digits.registry.catalogue import WORKSPACE
 from digits.registry.history import Registration
-from digits.registry.record import Record, at, count, mapping, number, pair
+from digits.registry.record import Record, at, count, mapping
 from digits.registry.tags import CHAMPION
 from digits.versioning import consistency, git
 
@@ -64,11 +65,11 @@ class Card:
 
     def weak_digits(self) -> list[Weakness]:
         """Digits whose interval of recall is below the accuracy of all, weakest first."""
-        accuracy = number(self.test, "accuracy")
+        accuracy = figure(self.test, "accuracy")
         digits = [
             Weakness(digit, recall, pair(figures, "recall_interval"))
             for digit, figures in mapping(self.test, "per_digit").items()
-            if (recall := number(figures, "recall")) is not None
+            if (recall := figure(figures, "recall")) is not None
         ]
         if accuracy is None:
             return []

@@ -60,12 +60,6 @@ def event(date: str, by: str, reason: str) -> str:
     return f"{on}: {reason}" if reason else on
 
 
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names, joined; beyond the first `most`, their number."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def literal(value: Any) -> str:
     """A parameter as one line."""
     return text(value if isinstance(value, str) else json.dumps(value, default=str))

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 
 from digits.formatting import percent
+from digits.gate.evidence import figure
 from digits.registry import card
 from digits.registry.card import CONFIDENT, Card, State, Weakness
-from digits.registry.card_elements import Badge, Cell, Section, Table, listed, share
-from digits.registry.record import count, mapping, number, text
+from digits.registry.card_elements import Badge, Cell, Section, Table, share
+from digits.registry.record import count, mapping, text
+from digits.versioning.consistency import listed
 
 _WORST_CORRUPTIONS = 3
 _MOST_PROBLEMS = 12
+_MOST = 8  # names in a sentence
 
 
 def checks(one: Card) -> Section:
@@ -24,7 +27,10 @@ def checks(one: Card) -> Section:
 def _findings(one: Card) -> Iterator[tuple[Cell, str]]:
     yield from _belongs_together(one)
     if one.uncommitted:
-        yield Badge("warning", "uncommitted"), f"Differs from HEAD: {listed(one.uncommitted)}"
+        yield (
+            Badge("warning", "uncommitted"),
+            f"Differs from HEAD: {listed(one.uncommitted, _MOST)}",
+        )
     yield _gate(one)
     yield _leaks(one)
     valid = card.validation(one.record)
@@ -39,7 +45,7 @@ def _findings(one: Card) -> Iterator[tuple[Cell, str]]:
         f"{batch.name} (accuracy {share(batch.accuracy)})" for batch in checked if batch.drift
     ]
     if drifted:
-        yield Badge("warning", "drift"), f"Unlike the training data: {listed(drifted)}."
+        yield Badge("warning", "drift"), f"Unlike the training data: {listed(drifted, _MOST)}."
     elif checked:
         yield Badge("pass", "no drift"), f"No drift in {len(checked)} checked batches."
     else:
@@ -53,7 +59,7 @@ def _gate(one: Card) -> tuple[Badge, str]:
         name = f" {one.version}" if one.version else ""
         return Badge("unknown", "gate"), f"No verdict of the gate is recorded: 'digits gate{name}'."
     last = judged[-1]
-    verdict = f"{last.verdict or 'no verdict'} ({listed(last.reasons) or 'no reasons'})"
+    verdict = f"{last.verdict or 'no verdict'} ({listed(last.reasons, _MOST) or 'no reasons'})"
     if last.forced:
         return Badge(
             "warning", "forced"
@@ -83,7 +89,7 @@ def _leaks(one: Card) -> tuple[Badge, str]:
         ), "No check for test images in the training data is recorded."
     found = [f"{n:,} of {text(name).replace('_', ' ')}" for name, n in leaks.items() if n]
     if found:
-        return Badge("fail", "leaks"), f"Images are in two splits: {listed(found)}."
+        return Badge("fail", "leaks"), f"Images are in two splits: {listed(found, _MOST)}."
     words = "No test image is among the training or validation images, by id or SHA-256."
     return Badge("pass", "no leaks"), words
 
@@ -114,7 +120,7 @@ def use(one: Card) -> Section:
 
 
 def _weaknesses(one: Card) -> Iterator[str]:
-    accuracy = number(one.test, "accuracy")
+    accuracy = figure(one.test, "accuracy")
     against = "" if accuracy is None else f", against {percent(accuracy)} overall"
     if digits := one.weak_digits():
         yield f"Weak digits: {_named(digits)}{against}."
@@ -136,7 +142,7 @@ def corruptions(one: Card) -> list[tuple[str, float]]:
     errors = [
         (text(name).removesuffix("_error").replace("_", " "), error)
         for name in found
-        if name != "mean_error" and (error := number(found, name)) is not None
+        if name != "mean_error" and (error := figure(found, name)) is not None
     ]
     return sorted(errors, key=lambda row: (-row[1], row[0]))
 
@@ -144,7 +150,7 @@ def corruptions(one: Card) -> list[tuple[str, float]]:
 def _lowest_recall(one: Card) -> str:
     figures = mapping(one.test, "per_digit")
     recalls = [
-        (recall, text(name)) for name in figures if (recall := number(figures, name, "recall"))
+        (recall, text(name)) for name in figures if (recall := figure(figures, name, "recall"))
     ]
     if not recalls:
         return ""

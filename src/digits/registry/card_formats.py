@@ -6,15 +6,15 @@ import importlib.resources
 import jinja2
 
 from digits.formatting import markdown_code, markdown_table, markdown_text, percent
+from digits.gate.evidence import figure
 from digits.registry import card_sections
 from digits.registry.card import Card
 from digits.registry.card_elements import Badge, Cell, Code, Section, Table
-from digits.registry.record import number
 
 
 def markdown(one: Card) -> str:
     """The card as Markdown, without pictures."""
-    accuracy = number(one.test, "accuracy")
+    accuracy = figure(one.test, "accuracy")
     headline = "No figures are recorded."
     if accuracy is not None:
         headline = f"**{percent(accuracy)}** {markdown_text(card_sections.summary(one))}."
@@ -48,7 +48,7 @@ def _cell(cell: Cell) -> str:
 
 def html(one: Card) -> str:
     """The card as a page that needs no other file, no network and no script."""
-    accuracy = number(one.test, "accuracy")
+    accuracy = figure(one.test, "accuracy")
     pictures = {
         name: "data:image/png;base64," + base64.b64encode(content).decode("ascii")
         for name, content in one.pictures.items()

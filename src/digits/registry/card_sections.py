@@ -3,6 +3,7 @@
 from typing import Any
 
 from digits.formatting import percent
+from digits.gate.evidence import figure, pair
 from digits.registry import card_findings
 from digits.registry.card import CONFIDENT, Card
 from digits.registry.card_elements import (
@@ -15,12 +16,12 @@ from digits.registry.card_elements import (
     amount,
     event,
     interval,
-    listed,
     literal,
     share,
 )
 from digits.registry.card_findings import corruptions
-from digits.registry.record import Batch, at, count, mapping, number, pair, text
+from digits.registry.record import Batch, at, count, mapping, text
+from digits.versioning.consistency import listed
 
 
 def sections(one: Card) -> list[Section]:
@@ -60,7 +61,7 @@ def status(one: Card) -> str:
 
 def summary(one: Card) -> str:
     """The accuracy in a sentence; empty without one."""
-    accuracy, n = number(one.test, "accuracy"), count(one.test, "n")
+    accuracy, n = figure(one.test, "accuracy"), count(one.test, "n")
     if accuracy is None or n is None:
         return ""
     errors = count(one.test, "errors")
@@ -81,24 +82,24 @@ def _digits(one: Card) -> Section:
         (
             text(name),
             amount(count(figures, name, "n")),
-            share(number(figures, name, "recall")),
+            share(figure(figures, name, "recall")),
             interval(pair(figures, name, "recall_interval")),
-            share(number(figures, name, "precision")),
+            share(figure(figures, name, "precision")),
         )
         for name in names
     ]
     head = ("Digit", "Images", "Recall", "Interval", "Precision")
     strong = frozenset(row for row, name in enumerate(names) if name in weak)
     facts: list[tuple[str, Cell]] = [
-        (name, f"{share(number(one.test, key))} ({interval(pair(one.test, f'{key}_interval'))})")
+        (name, f"{share(figure(one.test, key))} ({interval(pair(one.test, f'{key}_interval'))})")
         for name, key in (
             ("Macro precision", "precision"),
             ("Macro recall", "recall"),
             ("Macro F1", "f1"),
         )
-        if number(one.test, key) is not None
+        if figure(one.test, key) is not None
     ]
-    validation = number(one.record.metrics, "val", "accuracy")
+    validation = figure(one.record.metrics, "val", "accuracy")
     facts.append(
         ("Accuracy on validation images, on which the model was chosen", share(validation))
     )
@@ -163,7 +164,7 @@ def _drift(batch: Batch) -> Cell:
 
 
 def _calibration(one: Card) -> Section:
-    error = number(one.test, "calibration_error")
+    error = figure(one.test, "calibration_error")
     confident = MISSING if one.confident_errors is None else f"{one.confident_errors:,}"
     return Section(
         "calibration",
@@ -174,7 +175,7 @@ def _calibration(one: Card) -> Section:
             ("Calibration error on the test set", share(error)),
             (
                 "On the validation set",
-                share(number(one.record.metrics, "val", "calibration_error")),
+                share(figure(one.record.metrics, "val", "calibration_error")),
             ),
             (
                 f"Misread test images with a confidence of at least {100 * CONFIDENT:.0f} %",
@@ -188,7 +189,7 @@ def _calibration(one: Card) -> Section:
 
 def _robustness(one: Card) -> Section:
     rows = [(name, percent(error)) for name, error in corruptions(one)]
-    mean = number(one.record.metrics, "corrupted", "mean_error")
+    mean = figure(one.record.metrics, "corrupted", "mean_error")
     return Section(
         "robustness",
         "Robustness",
@@ -257,8 +258,8 @@ def figures(one: Card) -> list[tuple[str, str]]:
     """The few figures to know first."""
     found: list[tuple[str, Any]] = [
         ("Misread", amount(count(one.test, "errors"))),
-        ("Calibration error", share(number(one.test, "calibration_error"))),
-        ("Misread under corruption", share(number(one.record.metrics, "corrupted", "mean_error"))),
+        ("Calibration error", share(figure(one.test, "calibration_error"))),
+        ("Misread under corruption", share(figure(one.record.metrics, "corrupted", "mean_error"))),
         ("Training images", amount(one.images("train"))),
     ]
     return [(name, value) for name, value in found if value != MISSING]

@@ -4,8 +4,7 @@ The author of a pull request can write these files, and old commits lack newer f
 here fails on a value that is missing or has another type than expected: it counts as not recorded.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.formatting import one_line
+from digits.gate.evidence import figure, pair
 from digits.versioning import dvc, git
 from digits.versioning.dvc import DataVersion
 
@@ -153,7 +153,7 @@ class Record:
         for stage in mapping(self.lock, "stages").values():
             for entry in _entries(at(stage, "deps")):
                 if at(entry, "path") == _LABELS.format(split):
-                    size = number(entry, "size")
+                    size = figure(entry, "size")
                     return int(size) - _HEADER if size and size > _HEADER else None
         return None
 
@@ -176,30 +176,10 @@ def mapping(document: Any, *keys: str) -> dict[str, Any]:
     return {str(key): one for key, one in islice(value.items(), _ENTRY_LIMIT)}
 
 
-def number(document: Any, *keys: str) -> float | None:
-    """The finite number under nested keys; None if there is none."""
-    value = at(document, *keys)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:  # a whole number beyond the range of floats
-        return None
-
-
 def count(document: Any, *keys: str) -> int | None:
     """The whole number under nested keys; None if there is none."""
-    value = number(document, *keys)
+    value = figure(document, *keys)
     return None if value is None else int(value)
-
-
-def pair(document: Any, *keys: str) -> tuple[float, float] | None:
-    """The two numbers, such as the ends of an interval, under nested keys; None if absent."""
-    value = at(document, *keys)
-    if not isinstance(value, list) or len(value) != 2:
-        return None
-    low, high = (number({"end": end}, "end") for end in value)
-    return None if low is None or high is None else (low, high)
 
 
 def text(value: Any) -> str:
@@ -208,20 +188,11 @@ def text(value: Any) -> str:
     return line if len(line) <= _TEXT_LIMIT else line[: _TEXT_LIMIT - 1] + "…"
 
 
-def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings; dots join the keys on the way."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _parameters(files: Mapping[str, Any]) -> dict[str, Any]:
     entries = (
         entry
         for file in files.values()
-        for entry in flatten({} if not isinstance(file, Mapping) else file)
+        for entry in dvc.flatten({} if not isinstance(file, Mapping) else file)
     )
     return dict(islice(entries, _ENTRY_LIMIT))
 
@@ -248,23 +219,23 @@ def _batch(
     in_sample, verdict = count(figures, "in_sample"), at(drift, "drift")
     trained_on = None if train_batches is None else text(name) in train_batches
     # older evaluations left the accuracy on a batch to the drift report
-    source = figures if number(figures, "accuracy") is not None else drift
+    source = figures if figure(figures, "accuracy") is not None else drift
     tests = mapping(drift, "tests")
     drifted = [feature for feature in tests if at(tests, feature, "drift") is True]
     return Batch(
         name=text(name),
         trained_on=True if in_sample else trained_on,
         in_sample=in_sample,
-        evaluated=number(source, "accuracy") is not None,
+        evaluated=figure(source, "accuracy") is not None,
         n=count(figures, "n") if "n" in figures else count(drift, "n"),
         errors=count(figures, "errors"),
-        accuracy=number(source, "accuracy"),
+        accuracy=figure(source, "accuracy"),
         interval=pair(figures, "accuracy_interval"),
         drift_checked=bool(drift),
         drift=verdict if isinstance(verdict, bool) else None,
-        estimated_accuracy=number(drift, "estimated_accuracy"),
+        estimated_accuracy=figure(drift, "estimated_accuracy"),
         drifted=[
             text(feature)
-            for feature in sorted(drifted, key=lambda one: -(number(tests, one, "distance") or 0))
+            for feature in sorted(drifted, key=lambda one: -(figure(tests, one, "distance") or 0))
         ],
     )

@@ -19,12 +19,13 @@ from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
 from digits.formatting import percent
 from digits.gate import pictures
-from digits.gate.evidence import TEST, Evidence
+from digits.gate.evidence import TEST, Evidence, figure
 from digits.gate.pictures import Tile
 from digits.registry import history
-from digits.registry.record import flatten, mapping, number, text
+from digits.registry.record import mapping, text
 from digits.reports import gate, origin, sources, verdict
 from digits.reports.sources import Sources, without_folder
+from digits.versioning import dvc
 
 MISTAKES_LISTED = 200  # rows; reports/mistakes.csv has all
 GLYPHS_SHOWN = 40  # images of a gallery; the sheets in reports/ have all
@@ -134,12 +135,12 @@ def _batches(project: Project, found: Sources, evidence: Evidence | None) -> lis
     """
     reports = {text(name): one for name, one in mapping(found.drift, "batches").items()}
     tests = [test for one in reports.values() for test in mapping(one, "tests").values()]
-    distances = [number(test, "distance") for test in tests]
-    distances += [number(one, "min_distance") for one in reports.values()]
+    distances = [figure(test, "distance") for test in tests]
+    distances += [figure(one, "min_distance") for one in reports.values()]
     longest = max([0.25, *filter(_is_number, distances)])  # the same scale for all batches
 
     def length(document: Any, key: str) -> float:
-        return 100 * (number(document, key) or 0.0) / longest
+        return 100 * (figure(document, key) or 0.0) / longest
 
     def bars(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         rows = [
@@ -165,9 +166,9 @@ def _params(found: Sources) -> dict[str, list[dict[str, Any]]]:
     locked: dict[str, Any] = {}
     for stage in found.lock.get("stages", {}).values():
         for values in stage.get("params", {}).values():
-            locked |= dict(flatten(values))
+            locked |= dict(dvc.flatten(values))
     sections: dict[str, list[dict[str, Any]]] = {}
-    for key, value in flatten(found.params):
+    for key, value in dvc.flatten(found.params):
         section, _, name = key.partition(".")
         sections.setdefault(section, []).append(
             {

@@ -5,6 +5,7 @@ are those of the model card.
 """
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Consistency:
     @property
     def problems(self) -> list[str]:
         """Why the results are not those of the inputs; empty if they are."""
-        found = [f"{stage} is stale: {_listed(why)} changed" for stage, why in self.stale.items()]
+        found = [f"{stage} is stale: {listed(why)} changed" for stage, why in self.stale.items()]
         return [*found, self.weights] if self.weights else found
 
     @property
@@ -98,6 +99,7 @@ def _prefix(project: Project) -> str:
     return git.run(project, "rev-parse", "--show-prefix").strip()
 
 
-def _listed(names: list[str], most: int = 4) -> str:
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Names in a sentence; of many, the first ones."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

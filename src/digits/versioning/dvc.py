@@ -109,14 +109,19 @@ def stale(project: Project) -> dict[str, list[str]]:
     return {stage: changes for stage, changes in sorted(changed.items()) if changes}
 
 
-def metrics_diff(project: Project, revision: str, path: str) -> dict[str, dict[str, Any]]:
-    """All metrics of a file, changed or not: name → `{"old", "new", …}`, None where missing."""
-    return _diff(project, "metrics", "diff", "--targets", path, "--json", "--all", revision)
-
-
 def params_diff(project: Project, revision: str) -> dict[str, dict[str, Any]]:
     """The parameters that changed: name → `{"old", "new", …}`, None where missing."""
-    return _diff(project, "params", "diff", "--json", revision)
+    files = json.loads(run(project, "params", "diff", "--json", revision))
+    return {name: values for file in files.values() for name, values in file.items()}
+
+
+def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings, such as parameters; dots join the keys on the way."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def remote_configured(project: Project) -> bool:
@@ -185,11 +190,6 @@ def push_tagged(project: Project, path: str) -> None:
         StageError: there is no default remote, or it can't be written to.
     """
     run(project, "push", "--all-tags", path, environment=_IMPATIENT)
-
-
-def _diff(project: Project, *arguments: str) -> dict[str, dict[str, Any]]:
-    files = json.loads(run(project, *arguments))
-    return {name: values for file in files.values() for name, values in file.items()}
 
 
 def _changes(entries: list[Any]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pipeline
@@ -15,36 +14,15 @@ from digits.registry import diagram, lineage
 from digits.registry.lineage import Data, Model
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipeline.two_versions(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    shutil.copytree(template, tmp_path / "project", symlinks=True)
-    monkeypatch.chdir(tmp_path / "project")
-    return Project(tmp_path / "project")
-
-
-@pytest.fixture
-def clone(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A fresh clone: no data, no weights, no DVC cache."""
-    folder = project.root.parent / "clone"
-    git(project.root.parent, "clone", "--quiet", "project", "clone")
-    monkeypatch.chdir(folder)
-    return Project(folder)
-
-
-def model(project: Project, name: str | None = None) -> Model:
-    found = lineage.trace(project, name)
+def model(trained: Project, name: str | None = None) -> Model:
+    found = lineage.trace(trained, name)
     assert isinstance(found, Model)
     return found
 
 
-def uses(project: Project, name: str) -> dict[str, list[str]]:
+def uses(trained: Project, name: str) -> dict[str, list[str]]:
     """Version → how it used the data."""
-    found = lineage.trace(project, name)
+    found = lineage.trace(trained, name)
     assert isinstance(found, Data)
     return {", ".join(use.versions): list(use.how) for use in found.uses}
 
@@ -56,10 +34,10 @@ def md5(folder: Path, commit: str) -> str:
     return found[1]
 
 
-def test_a_version_has_its_own_data_code_parameters_and_weights(clone: Project) -> None:
-    one, two = (model(clone, version) for version in ("v0.1.0", "v0.2.0"))
+def test_a_version_has_its_own_data_code_parameters_and_weights(cloned: Project) -> None:
+    one, two = (model(cloned, version) for version in ("v0.1.0", "v0.2.0"))
     assert (one.data.md5, two.data.md5) == tuple(
-        md5(clone.root, f"digits@{version}") for version in ("v0.1.0", "v0.2.0")
+        md5(cloned.root, f"digits@{version}") for version in ("v0.1.0", "v0.2.0")
     )
     assert [batch.name for batch in one.data.batches] == ["uci"]
     assert [(batch.name, batch.trained_on) for batch in two.data.batches] == [
@@ -69,98 +47,98 @@ def test_a_version_has_its_own_data_code_parameters_and_weights(clone: Project) 
     assert (one.parameters["train.seed"], two.parameters["train.seed"]) == (1, 2)
     assert one.parameters["models.small.epochs"] == 3
     assert "models.large.epochs" not in one.parameters  # not trained, so it made nothing
-    card = json.loads(git(clone.root, "show", "digits@v0.1.0:reports/model.json"))
+    card = json.loads(git(cloned.root, "show", "digits@v0.1.0:reports/model.json"))
     assert one.weights == card["weights"] != two.weights
     assert list(one.code) == ["src/make.py"]
     assert (one.parent, two.parent) == (None, "v0.1.0")
 
 
-def test_stages_are_chained_by_digests(clone: Project) -> None:
-    stages = {stage.name: stage for stage in model(clone, "v0.2.0").stages}
+def test_stages_are_chained_by_digests(cloned: Project) -> None:
+    stages = {stage.name: stage for stage in model(cloned, "v0.2.0").stages}
     assert stages["ingest"].outs["build/ingested"] == stages["evaluate"].deps["build/ingested"]
     assert stages["train"].outs["models"] == stages["drift"].deps["models"]
-    assert stages["ingest"].deps["data"].removesuffix(".dir") == md5(clone.root, "HEAD")
+    assert stages["ingest"].deps["data"].removesuffix(".dir") == md5(cloned.root, "HEAD")
 
 
-def test_a_batch_lists_every_model_and_how_it_was_used(clone: Project) -> None:
-    assert uses(clone, "forms") == {
+def test_a_batch_lists_every_model_and_how_it_was_used(cloned: Project) -> None:
+    assert uses(cloned, "forms") == {
         "v0.2.0": ["trained on", "evaluated on", "checked for drift"],
         "v0.1.0": [],
     }
-    assert uses(clone, "uci")["v0.2.0"] == ["evaluated on", "checked for drift"]
-    assert uses(clone, "mnist")["v0.1.0"] == ["trained on", "evaluated on"]
+    assert uses(cloned, "uci")["v0.2.0"] == ["evaluated on", "checked for drift"]
+    assert uses(cloned, "mnist")["v0.1.0"] == ["trained on", "evaluated on"]
 
 
-def test_a_data_version_lists_only_models_built_from_it(clone: Project) -> None:
-    first = md5(clone.root, "digits@v0.1.0")
-    assert list(uses(clone, first[:8])) == ["v0.1.0"]
-    assert list(uses(clone, md5(clone.root, "HEAD"))) == ["v0.2.0"]
+def test_a_data_version_lists_only_models_built_from_it(cloned: Project) -> None:
+    first = md5(cloned.root, "digits@v0.1.0")
+    assert list(uses(cloned, first[:8])) == ["v0.1.0"]
+    assert list(uses(cloned, md5(cloned.root, "HEAD"))) == ["v0.2.0"]
 
 
-def test_results_on_a_branch_are_listed_beside_those_of_main(project: Project) -> None:
-    git(project.root, "checkout", "--quiet", "-b", "trial", "digits@v0.1.0")
-    git(project.root, "branch", "--quiet", "--force", "main", "digits@v0.2.0")
-    (project.root / "dvc.lock").write_text((project.root / "dvc.lock").read_text() + "# more\n")
-    commit_all(project.root)
-    assert list(uses(project, "uci")) == ["", "v0.2.0", "v0.1.0"]
+def test_results_on_a_branch_are_listed_beside_those_of_main(trained: Project) -> None:
+    git(trained.root, "checkout", "--quiet", "-b", "trial", "digits@v0.1.0")
+    git(trained.root, "branch", "--quiet", "--force", "main", "digits@v0.2.0")
+    (trained.root / "dvc.lock").write_text((trained.root / "dvc.lock").read_text() + "# more\n")
+    commit_all(trained.root)
+    assert list(uses(trained, "uci")) == ["", "v0.2.0", "v0.1.0"]
 
 
-def test_data_that_was_not_built_yet_is_not_taken_for_the_model_s(project: Project) -> None:
-    before = model(project).data.md5
-    pipeline.add_batch(project.root, "letters")
-    commit_all(project.root)
+def test_data_that_was_not_built_yet_is_not_taken_for_the_model_s(trained: Project) -> None:
+    before = model(trained).data.md5
+    pipeline.add_batch(trained.root, "letters")
+    commit_all(trained.root)
 
-    found = model(project)
+    found = model(trained)
 
-    assert found.data.md5 == before != md5(project.root, "HEAD")
+    assert found.data.md5 == before != md5(trained.root, "HEAD")
     assert found.problems == [
-        f"data.dvc pins {md5(project.root, 'HEAD')[:7]}, not the {before[:7]} of these results; "
+        f"data.dvc pins {md5(trained.root, 'HEAD')[:7]}, not the {before[:7]} of these results; "
         "run 'digits run'"
     ]
-    assert set(uses(project, "letters")) == {"v0.1.0", "v0.2.0"}  # known, but
-    assert not any(uses(project, "letters").values())  # used by none
+    assert set(uses(trained, "letters")) == {"v0.1.0", "v0.2.0"}  # known, but
+    assert not any(uses(trained, "letters").values())  # used by none
 
 
-def test_old_reports_without_batches_and_a_lock_without_data_are_read(project: Project) -> None:
+def test_old_reports_without_batches_and_a_lock_without_data_are_read(trained: Project) -> None:
     """As before evaluate scored batches and ingest depended on all of data/."""
-    metrics = json.loads(project.metrics.read_text())
+    metrics = json.loads(trained.metrics.read_text())
     del metrics["batches"], metrics["leaks"]
-    project.metrics.write_text(json.dumps(metrics))
-    lock = project.root / "dvc.lock"
+    trained.metrics.write_text(json.dumps(metrics))
+    lock = trained.root / "dvc.lock"
     lock.write_text(lock.read_text().replace("path: data\n", "path: data/mnist\n"))
-    commit_all(project.root)
-    built = md5(project.root, "HEAD")
-    assert model(project, "HEAD").data.md5 == built
-    assert uses(project, "uci")[""] == ["checked for drift"]
+    commit_all(trained.root)
+    built = md5(trained.root, "HEAD")
+    assert model(trained, "HEAD").data.md5 == built
+    assert uses(trained, "uci")[""] == ["checked for drift"]
 
-    pipeline.add_batch(project.root, "letters")
-    commit_all(project.root)
-    assert model(project, "HEAD").data.md5 == model(project).data.md5 == built
+    pipeline.add_batch(trained.root, "letters")
+    commit_all(trained.root)
+    assert model(trained, "HEAD").data.md5 == model(trained).data.md5 == built
 
 
 def test_a_history_without_drift_report_says_not_recorded(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    trained: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for path in (project.drift_report, project.metrics):
+    for path in (trained.drift_report, trained.metrics):
         path.unlink()
-    lock = project.root / "dvc.lock"
+    lock = trained.root / "dvc.lock"
     lock.write_text(lock.read_text() + "# more\n")
-    commit_all(project.root)
+    commit_all(trained.root)
     assert exit_code("lineage", "uci") == 0
     assert "not recorded" in capsys.readouterr().out.splitlines()[1]
 
 
 @pytest.mark.parametrize("lock", ["", "[]", "stages: [1, 2]", "stages: {a: 7, b: {deps: [x]}}"])
 def test_a_malformed_lock_is_no_crash(
-    project: Project, capsys: pytest.CaptureFixture[str], lock: str
+    trained: Project, capsys: pytest.CaptureFixture[str], lock: str
 ) -> None:
-    (project.root / "dvc.lock").write_text(lock)
+    (trained.root / "dvc.lock").write_text(lock)
     for option in ((), ("--json",), ("--mermaid",)):
         assert exit_code("lineage", *option) == 0
     capsys.readouterr()
 
 
-def test_json_of_a_model_and_of_data(clone: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_of_a_model_and_of_data(cloned: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("lineage", "v0.2.0", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["kind"], shown["version"], shown["parent"]) == ("model", "v0.2.0", "v0.1.0")
@@ -170,13 +148,13 @@ def test_json_of_a_model_and_of_data(clone: Project, capsys: pytest.CaptureFixtu
 
 
 def test_the_tree_names_data_parameters_and_stages(
-    clone: Project, capsys: pytest.CaptureFixture[str]
+    cloned: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("lineage", "v0.2.0") == 0
     text = capsys.readouterr().out
     for line in (
         "parent: v0.1.0",
-        f"data {md5(clone.root, 'HEAD')[:12]}",
+        f"data {md5(cloned.root, 'HEAD')[:12]}",
         "forms: trained on, accuracy 80.00% (in-sample), no drift, 50 images",
         "train.seed: 2",
         "src/make.py",
@@ -184,13 +162,13 @@ def test_the_tree_names_data_parameters_and_stages(
         assert line in text
 
 
-def test_names_cannot_write_mermaid(project: Project) -> None:
+def test_names_cannot_write_mermaid(trained: Project) -> None:
     """A batch's name comes from a report, which the author of a pull request can write."""
     name = '"]:::x --> end; click n0 "javascript:alert(1)"\n  n9["<b>|#'
-    drift = json.loads(project.drift_report.read_text())
+    drift = json.loads(trained.drift_report.read_text())
     drift["batches"] = {name: {"n": 1, "drift": False}}
-    project.drift_report.write_text(json.dumps(drift))
-    chart = diagram.mermaid(lineage.trace(project))
+    trained.drift_report.write_text(json.dumps(drift))
+    chart = diagram.mermaid(lineage.trace(trained))
     node = r'n\d+(\[\(|\(\[|\[)"[^"<>|\[\]()`{}]*"(\)\]|\]\)|\])'
     edge = r'n\d+ (-->|-\.->)(\|"[^"|]*"\|)? n\d+'
     head, *lines = chart.replace("<br>", " ").splitlines()
@@ -200,10 +178,10 @@ def test_names_cannot_write_mermaid(project: Project) -> None:
 
 
 def test_markup_in_names_is_shown_as_it_is(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    trained: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drift = {"batches": {"[red]x[/red]\x1b[31m": {"n": 1, "drift": False}}}
-    project.drift_report.write_text(json.dumps(drift))
+    trained.drift_report.write_text(json.dumps(drift))
     assert exit_code("lineage") == 0
     shown = capsys.readouterr().out
     assert "[red]x[/red] [31m" in shown
@@ -211,7 +189,7 @@ def test_markup_in_names_is_shown_as_it_is(
 
 
 def test_mermaid_of_a_batch_joins_it_with_its_models(
-    clone: Project, capsys: pytest.CaptureFixture[str]
+    cloned: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("lineage", "forms", "--mermaid") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -222,7 +200,7 @@ def test_mermaid_of_a_batch_joins_it_with_its_models(
 
 
 def test_an_unknown_name_lists_the_batches(
-    clone: Project, capsys: pytest.CaptureFixture[str]
+    cloned: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("lineage", "letters") == 2
     error = capsys.readouterr().err
