@@ -34,6 +34,7 @@ GATE = {
     "min_recall": 0.9,
     "max_milliseconds": 1000,
     "max_slowdown": 1000,
+    "slowdown_floor": 1000,
     "max_memory": 5000,
 }
 

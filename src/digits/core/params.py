@@ -161,6 +161,7 @@ class Gate(Section):
     max_megabytes: Positive  # of the ONNX file
     max_milliseconds: Positive  # to recognise one image; median
     max_slowdown: Positive  # ratio to the champion's milliseconds, measured side by side
+    slowdown_floor: Positive  # ms; a smaller difference to the champion is noise
     max_memory: Positive  # MB, peak of a process that recognises
 
 

@@ -259,9 +259,13 @@ def _slowdown(trial: Trial, champion: Trial | None, policy: Gate) -> Iterator[Fi
         yield Finding("latency", "warning", text)
         return
     ratio = trial.milliseconds / champion.milliseconds
-    status: Status = "pass" if ratio <= policy.max_slowdown else "worse"
-    text = f"{ratio:.2f} times the champion's time, at most {policy.max_slowdown:g}"
-    yield Finding("latency", status, text)
+    slower = trial.milliseconds - champion.milliseconds
+    too_slow = ratio > policy.max_slowdown and slower > policy.slowdown_floor
+    text = (
+        f"{ratio:.2f} times the champion's time ({slower:+.2g} ms), at most "
+        f"{policy.max_slowdown:g} times or {policy.slowdown_floor:g} ms more"
+    )
+    yield Finding("latency", "worse" if too_slow else "pass", text)
 
 
 # verdict

@@ -27,6 +27,13 @@ def test_a_model_runs_without_tensorflow_and_is_measured(built_project: Project)
     assert trial.size == pytest.approx((built_project.models / "digits.onnx").stat().st_size / 1e6)
 
 
+def test_memory_is_the_models_own_whoever_starts_it(built_project: Project) -> None:
+    large = bytearray(b"1") * (1 << 30)  # the process that starts it holds 1 GiB
+    trial, _ = infrastructure.try_out(built_project.golden.read_bytes(), built_project.root, None)
+    assert len(large) == 1 << 30
+    assert trial.memory < 500
+
+
 def test_golden_images_in_another_order_are_misread(built_project: Project) -> None:
     golden = sheets.cells(built_project.golden.read_bytes())
     swapped = sheets.sheet(golden[[0, 1, 2, 3, 4, 5, 6, 7, 9, 8]], columns=10)

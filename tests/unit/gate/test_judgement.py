@@ -163,7 +163,7 @@ def test_the_champions_own_weights_are_kept() -> None:
         (dataclasses.replace(RUNS, size=6.0), "6 MB, at most 5"),
         (
             dataclasses.replace(RUNS, milliseconds=1.6),
-            "1.60 times the champion's time, at most 1.5",
+            "1.60 times the champion's time (+0.6 ms), at most 1.5 times or 0.5 ms more",
         ),
     ],
 )
@@ -171,6 +171,13 @@ def test_a_model_that_wont_do_in_production_is_rejected(trial: Trial, reason: st
     result = ask(evidence(COMMON), CHAMPION, trial=trial)
     assert result.verdict == "reject"
     assert reason in result.reasons
+
+
+def test_a_fraction_of_a_millisecond_rejects_nothing() -> None:
+    fast, slow = (dataclasses.replace(RUNS, milliseconds=one) for one in (0.06, 0.12))
+    result = ask(evidence(COMMON), CHAMPION, trial=slow, champion_trial=fast)
+    assert result.verdict == "keep"
+    assert any("2.00 times the champion's time" in one.text for one in result.findings)
 
 
 def test_calibration_and_robustness_have_limits() -> None:
