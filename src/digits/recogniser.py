@@ -55,13 +55,13 @@ class Recogniser:
     @classmethod
     def from_card(cls, root: Path, card: Mapping[str, Any]) -> "Recogniser":
         """Load the model that a model card describes, with weights under `root`."""
-        verified = {path.name: path for path in weights.verified(root, card).values()}
-        if weights.ONNX not in verified:
+        names = {path.name: name for name, path in weights.verified(root, card).items()}
+        if weights.ONNX not in names:
             raise RegistryError(
                 f"{root}: the model card lists no {weights.ONNX}; run 'dvc repro', or check out "
                 "the version of the code that made it"
             )
-        return cls(verified[weights.ONNX].read_bytes())
+        return cls(weights.content(root, card, names[weights.ONNX]))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """The probability of each digit.

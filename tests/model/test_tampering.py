@@ -8,6 +8,7 @@ evaluate and drift) the Keras file, evaluate the LiteRT file. Files of versions:
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import REPOSITORY, exit_code, run
@@ -49,6 +50,21 @@ def tamper(project: Project, name: str) -> None:
 def test_it_cannot_be_loaded(tampered: Project, load: Callable[[Project], object]) -> None:
     with pytest.raises(RegistryError, match=r"SHA-256 is \w+, registered is \w+; not opened"):
         load(tampered)
+
+
+def test_a_file_that_is_swapped_after_it_was_verified_is_not_opened(
+    built_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = weights.verified
+
+    def then_swapped(*arguments: Any) -> dict[str, Path]:
+        paths = verified(*arguments)
+        tamper(built_project, weights.ONNX)
+        return paths
+
+    monkeypatch.setattr(weights, "verified", then_swapped)
+    with pytest.raises(RegistryError, match="not opened"):
+        digits.Recogniser.load()
 
 
 @pytest.mark.parametrize("command", ["predict", "drift"])

@@ -3,6 +3,7 @@
 The card is reports/model.json, which git tracks.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,18 @@ def verified(root: Path, card: Mapping[str, Any]) -> dict[str, Path]:
     return {name: _verify(root, name, digest) for name, digest in expected.items()}
 
 
+def content(root: Path, card: Mapping[str, Any], name: str) -> bytes:
+    """The bytes of a file that a model card lists, which are the bytes that were verified.
+
+    Raises:
+        RegistryError: as for `verified`.
+    """
+    path = _inside(root, name)
+    read = path.read_bytes()
+    _check(path, hashlib.sha256(read).hexdigest(), card["weights"][name])
+    return read
+
+
 def pretrained(root: Path, recipe: "Recipe") -> Path | None:
     """The verified weights that a recipe starts from; None if it starts from scratch.
 
@@ -48,14 +61,22 @@ def pretrained(root: Path, recipe: "Recipe") -> Path | None:
 
 
 def _verify(root: Path, name: str, digest: str) -> Path:
+    path = _inside(root, name)
+    _check(path, files.sha256(path), digest)
+    return path
+
+
+def _inside(root: Path, name: str) -> Path:
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
         raise RegistryError(f"{name}: lies outside {root}; the model card isn't to be trusted")
     if not path.is_file():
         raise RegistryError(f"{path}: not found; {RESTORE}")
-    found = files.sha256(path)
-    if found != digest:
-        raise RegistryError(
-            f"{path}: SHA-256 is {found}, registered is {digest}; not opened; {RESTORE}"
-        )
     return path
+
+
+def _check(path: Path, found: str, registered: str) -> None:
+    if found != registered:
+        raise RegistryError(
+            f"{path}: SHA-256 is {found}, registered is {registered}; not opened; {RESTORE}"
+        )
