@@ -74,7 +74,7 @@ def register(version: str | None, bump: registry.Bump, why: str) -> None:
 @command.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the versions, newest first; * marks the champion."""
+    """List the versions, newest first, and the stages that they hold, such as champion."""
     versions = registry.versions(Project.find())
     if as_json:
         click.echo(json.dumps([asdict(version) for version in versions], indent=2))
@@ -82,14 +82,14 @@ def list_(as_json: bool) -> None:
     if not versions:
         click.echo("No version yet; run 'digits models register'.")
         return
-    table = Table("", "version", "test accuracy", "date", "data", "weights", "commit")
+    table = Table("version", "stages", "test accuracy", "date", "data", "weights", "commit")
     for version in versions:
         digest = next(iter(version.weights.values()), "-")
         accuracy = "-" if version.accuracy is None else f"{version.accuracy:.2%}"
-        champion = "*" if version.champion else ""
+        stages = Text(", ".join([registry.CHAMPION] * version.champion + version.stages))
         data = Text(one_line(version.data or "-")[:_MD5])  # whatever data.dvc says
-        row = (version.name, accuracy, version.date[:10], data, digest[:_SHORT])
-        table.add_row(champion, *row, version.commit[:7])
+        row = (version.name, stages, accuracy, version.date[:10], data, digest[:_SHORT])
+        table.add_row(*row, version.commit[:7])
     Console().print(table)
 
 
@@ -98,7 +98,14 @@ def list_(as_json: bool) -> None:
 @click.option("--message", "-m", "why", default="", help="Why: recorded in the tag.")
 @click.option("--force", is_flag=True, help="Whatever the gate says, and unmerged. Needs --reason.")
 @click.option("--reason", default="", help="Why it is forced: recorded in the tag.")
-def promote(version: str, why: str, force: bool, reason: str) -> None:
+@click.option(
+    "--stage",
+    metavar="NAME",
+    default=registry.CHAMPION,
+    show_default=True,
+    help="Another stage, such as staging: 'get NAME' brings its version.",
+)
+def promote(version: str, why: str, force: bool, reason: str, stage: str) -> None:
     """Make VERSION the champion, if the gate says so.
 
     The gate compares it with the champion on the same images, by the policy in main's params.yaml
@@ -107,13 +114,14 @@ def promote(version: str, why: str, force: bool, reason: str) -> None:
 
     Verdicts: promote; keep (nothing is better beyond chance: the champion stays, exit code 0);
     reject and cannot judge (exit code 1). Verdict, reasons and --reason are recorded in the tag.
+    For another --stage, promote and keep are both good enough.
     """
     if reason and not force:
         raise click.UsageError("--reason goes with --force; -m TEXT records why otherwise")
-    result = registry.promote(Project.find(), version, why, force, reason)
+    result = registry.promote(Project.find(), version, why, force, reason, stage)
     name = result.version.name
     if result.outcome == "already":
-        click.echo(f"{name}: already the champion")
+        click.echo(f"{name}: already {_role(stage)}")
         return
     if result.outcome == "refused":
         raise Verdict(_refusal(result))
@@ -123,7 +131,7 @@ def promote(version: str, why: str, force: bool, reason: str) -> None:
         stays = result.champion.name if result.champion else "nothing"
         click.echo(f"{stays}: stays the champion; {name} is not better beyond chance")
         return
-    click.echo(f"{name}: now the champion")
+    click.echo(f"{name}: now {_role(stage)}")
     click.echo(_PUBLISH)
 
 
@@ -137,7 +145,7 @@ def rollback(reason: str) -> None:
 
 
 @command.command()
-@click.argument("version", metavar="VERSION|champion")
+@click.argument("version", metavar="VERSION|champion|STAGE")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -205,10 +213,16 @@ def verify(version: str | None, as_json: bool) -> None:
         raise Verdict("; ".join(problems))
 
 
+def _role(stage: str) -> str:
+    return "the champion" if stage == registry.CHAMPION else f"in stage '{stage}'"
+
+
 def _refusal(result: Promotion) -> str:
     stays = f"{result.champion.name} stays the champion" if result.champion else "no champion yet"
     verdict = {"reject": "the gate rejects it"}.get(result.verdict, "the gate cannot judge it")
-    reasons = "; ".join(map(one_line, result.reasons))
+    reasons = "; ".join(map(one_line, result.reasons[:3]))
+    if (more := len(result.reasons) - 3) > 0:
+        reasons += f"; and {more} more reasons ('digits gate {result.version.name}' lists them)"
     return (
         f"{result.version.name}: {verdict}: {reasons}. {stays}; improve the model, or promote it "
         "with --force --reason TEXT"

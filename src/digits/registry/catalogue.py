@@ -35,6 +35,7 @@ class Version:
     tag: str
     commit: str
     champion: bool
+    stages: list[str]  # others that it holds, such as staging
     accuracy: float | None  # on the test set, 0 to 1
     weights: dict[str, str]  # path → SHA-256
     data: str | None  # the MD5 in data.dvc
@@ -47,12 +48,13 @@ class Version:
 
 @dataclass(frozen=True)
 class State:
-    """What the tags say: version → the tag that registers it, newest version first; and the
-    champions, current one last.
+    """What the tags say: version → the tag that registers it, newest version first; the
+    champions, current one last; and every other stage → the version that holds it.
     """
 
     registered: dict[str, Tag]
     champions: list[str]
+    stages: dict[str, str]
 
     @property
     def champion(self) -> str | None:
@@ -71,7 +73,7 @@ def versions(project: Project) -> list[Version]:
 
 
 def find(project: Project, version: str = CHAMPION) -> Version:
-    """The version with this name (`v0.1.0` or `0.1.0`), or the champion.
+    """The version with this name (`v0.1.0` or `0.1.0`), the champion, or another stage's.
 
     Raises:
         RegistryError: the version is not registered, or there is no champion yet.
@@ -80,7 +82,8 @@ def find(project: Project, version: str = CHAMPION) -> Version:
     state = read(project)
     if version == CHAMPION and not state.champion:
         raise RegistryError("no champion yet; run 'digits models promote VERSION'")
-    name = state.champion if version == CHAMPION else with_v(version)
+    holders = {**state.stages, CHAMPION: state.champion}
+    name = holders[version] if version in holders else with_v(version)
     if name not in state.registered:
         known = ", ".join(state.registered) or "none; run 'digits models register'"
         raise RegistryError(f"version '{version}' is not registered; registered: {known}")
@@ -108,11 +111,11 @@ def read(project: Project, found: Sequence[Tag] | None = None) -> State:
     newest_first = sorted(registered, key=SemVer, reverse=True)
     by_commit = {registered[name].commit: name for name in reversed(newest_first)}
     changes = [
-        (tag, by_commit[tag.commit])
-        for tag in found
-        if tag.stage == CHAMPION and tag.commit in by_commit
+        (tag, by_commit[tag.commit]) for tag in found if tag.stage and tag.commit in by_commit
     ]
-    return State({name: registered[name] for name in newest_first}, _champions(changes))
+    champions = _champions([change for change in changes if change[0].stage == CHAMPION])
+    stages = _stages([change for change in changes if change[0].stage != CHAMPION])
+    return State({name: registered[name] for name in newest_first}, champions, stages)
 
 
 def card(project: Project, commit: str) -> dict[str, Any]:
@@ -173,6 +176,17 @@ def _champions(changes: list[tuple[Tag, str]]) -> list[str]:
     return champions
 
 
+def _stages(changes: list[tuple[Tag, str]]) -> dict[str, str]:
+    """Stage → the version that it was assigned to last."""
+    stages: dict[str, str] = {}
+    for tag, name in changes:
+        if tag.action == "assign":
+            stages[tag.stage] = name
+        elif stages.get(tag.stage) == name:
+            del stages[tag.stage]
+    return stages
+
+
 def _version(project: Project, name: str, state: State) -> Version:
     """A version; without figures if its reports are missing or damaged, which `verify` reports."""
     tag = state.registered[name]
@@ -189,6 +203,7 @@ def _version(project: Project, name: str, state: State) -> Version:
         tag=tag.name,
         commit=tag.commit,
         champion=name == state.champion,
+        stages=sorted(stage for stage, version in state.stages.items() if version == name),
         accuracy=accuracy,
         weights=weights(project, tag.commit),
         data=data,

@@ -3,27 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any
 
 from digits.core.project import Project
+from digits.gate.evidence import figure, pair
 from digits.registry import catalogue, lineage, tags
-from digits.registry.record import Record, count, number, pair, text
+from digits.registry.record import Record, count, text
 from digits.registry.tags import CHAMPION, Tag
 
 _MODEL = "train.model"
-
-
-Event = Literal["promoted", "rolled back to", "withdrawn"]
 
 
 @dataclass(frozen=True)
 class Promotion:
     """When a version became the champion (or ceased to be), by whom and why.
 
+    `event` is "promoted", "rolled back to" or "withdrawn"; for another stage than champion, it
+    names the stage: "promoted to staging".
     `verdict` and `reasons` are the gate's, empty if it wasn't asked. `forced`: whatever it said.
     """
 
-    event: Event
+    event: str
     date: str  # ISO 8601
     by: str
     forced: bool
@@ -90,10 +90,10 @@ def read(project: Project) -> list[Row]:
             data=lineage.built_from(project, record)[0],
             weights=next(iter(record.weights.values()), ""),
             n=count(record.metrics, "test", "n"),
-            accuracy=number(record.metrics, "test", "accuracy"),
+            accuracy=figure(record.metrics, "test", "accuracy"),
             interval=pair(record.metrics, "test", "accuracy_interval"),
             errors=count(record.metrics, "test", "errors"),
-            corrupted_error=number(record.metrics, "corrupted", "mean_error"),
+            corrupted_error=figure(record.metrics, "corrupted", "mean_error"),
             changed=_changed(older.parameters, record.parameters) if older else {},
         )
         for version, record, older in zip_longest(versions, records, records[1:])
@@ -137,7 +137,7 @@ def registrations(project: Project) -> dict[str, Registration]:
     by_commit = {tag.commit: name for name, tag in reversed(registered.items())}
     promotions: dict[str, list[Promotion]] = {name: [] for name in registered}
     for tag in found:
-        if tag.stage == CHAMPION and tag.commit in by_commit:
+        if tag.stage and tag.commit in by_commit:
             promotions[by_commit[tag.commit]].append(_promotion(tag))
     return {
         name: Registration(
@@ -155,9 +155,11 @@ def _promotion(tag: Tag) -> Promotion:
     facts = tag.facts
     reasons = facts.get("reasons")
     forced = facts.get("forced")
-    event: Event = "withdrawn" if tag.action == "unassign" else "promoted"
+    event = "withdrawn" if tag.action == "unassign" else "promoted"
     if facts.get("event") == "rollback" or tag.subject.startswith(catalogue.ROLLBACK):
         event = "rolled back to"
+    elif tag.stage != CHAMPION:
+        event += f" {'from' if event == 'withdrawn' else 'to'} {text(tag.stage)}"
     return Promotion(
         event=event,
         date=tag.time,

@@ -8,11 +8,13 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from re import fullmatch
 from typing import Any, Literal
 
 from digits.core import files, locking
 from digits.core.errors import DigitsError, RegistryError
 from digits.core.project import Project
+from digits.formatting import one_line
 from digits.gate.judgement import Judgement
 from digits.registry import catalogue, decision, facts, merged, store, tags
 from digits.registry.catalogue import WORKSPACE, Version, find, versions
@@ -82,45 +84,55 @@ def register(
             "environment": facts.of_machine(),
             **facts.of_commit(project, head),
         }
-        _create(
+        tags.create(
             project, tags.name_of_version(name), head, _titled(f"Register {name}", why), recorded
         )
     return find(project, name)
 
 
 def promote(
-    project: Project, version: str, why: str = "", force: bool = False, reason: str = ""
+    project: Project,
+    version: str,
+    why: str = "",
+    force: bool = False,
+    reason: str = "",
+    stage: str = CHAMPION,
 ) -> Promotion:
     """Make a version the champion, if the gate says so and its commit is merged.
 
     Args:
         force: promote it whatever the gate says, and unmerged; needs a `reason`.
+        stage: another one than champion, such as staging: a name under which the version can be
+            got. The gate is asked, too, and a version that it wouldn't reject is good enough.
 
     Raises:
         RegistryError: the version is unknown or not merged, its files are missing or don't match
-            its card, or `force` comes without a reason.
+            its card, `stage` is no name, or `force` comes without a reason.
         BusyError: another command is changing the registry.
     """
     if force and not reason.strip():
         raise RegistryError("--force needs --reason TEXT, which is recorded")
+    _check_stage(stage)
     with _changing(project, "digits models promote"):
         chosen = find(project, version)
-        if chosen.champion:
+        if chosen.champion if stage == CHAMPION else stage in chosen.stages:
             return Promotion("already", chosen, chosen, "", [])
         unmerged = merged.objection(project, chosen.commit)
         if unmerged and not force:
             raise RegistryError(f"{chosen.name}: {unmerged}; or use --force --reason TEXT")
         current = catalogue.read(project).champion
-        # a champion that another program makes while the gate works takes this name
-        tag = tags.name_of_next_champion(project)
+        # a promotion that another program makes while the gate works takes this name
+        tag = tags.name_of_next(project, stage)
         champion = find(project, current) if current else None
         store.materialise(project, chosen)  # a model whose files are wrong can't be forced, either
         verdict, reasons, judgement = _judge(project, chosen, force)
-        if verdict != "promote" and not force:
+        enough = ("promote",) if stage == CHAMPION else ("promote", "keep")
+        if verdict not in enough and not force:
             outcome: Outcome = "kept" if verdict == "keep" else "refused"
             return Promotion(outcome, chosen, champion, verdict, reasons, judgement)
         recorded = {
             "event": "promote",
+            "stage": stage,
             "version": chosen.name,
             "commit": chosen.commit,
             "weights": chosen.weights,
@@ -131,9 +143,10 @@ def promote(
             "forced": reason if force else None,
             "merged": not unmerged,
         }
-        against = f"Promote {chosen.name} against the gate" if verdict != "promote" else ""
-        subject = _titled(against or f"Promote {chosen.name}", reason or why or "; ".join(reasons))
-        _create(project, tag, chosen.commit, subject, recorded)
+        title = f"Promote {chosen.name}" + ("" if stage == CHAMPION else f" to {stage}")
+        title += "" if verdict in enough else " against the gate"
+        subject = _titled(title, reason or why or "; ".join(reasons))
+        tags.create(project, tag, chosen.commit, subject, recorded)
     made = find(project, chosen.name)
     return Promotion("promoted", made, made, verdict, reasons, judgement)
 
@@ -164,8 +177,8 @@ def rollback(project: Project, reason: str = "") -> tuple[Version, Version]:
             "parent": current.name,
             "why": reason,
         }
-        name = tags.name_of_next_champion(project)
-        _create(project, name, previous.commit, _titled(subject, reason), recorded)
+        name = tags.name_of_next(project)
+        tags.create(project, name, previous.commit, _titled(subject, reason), recorded)
     return find(project, previous.name), find(project, current.name)
 
 
@@ -268,11 +281,14 @@ def _judge(
     return judgement.verdict, judgement.reasons, judgement
 
 
+def _check_stage(stage: str) -> None:
+    """Raise RegistryError if GTO would not accept a stage's name, or it means something else."""
+    if not fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", stage) or stage == WORKSPACE:
+        raise RegistryError(
+            f"'{one_line(stage)}' is no name for a stage; expected lower-case letters, digits and "
+            "hyphens, such as staging"
+        )
+
+
 def _titled(title: str, text: str) -> str:
     return f"{title}: {text}" if text else title
-
-
-def _create(
-    project: Project, name: str, commit: str, subject: str, recorded: dict[str, Any]
-) -> None:
-    tags.create(project, name, commit, subject[:200], recorded)

@@ -31,6 +31,7 @@ _FIELDS = (
     "%(contents:body)",
     "%(contents:signature)",
 )
+_MAX_SUBJECT = 200  # characters
 _MAX_FACTS = 64 << 10  # characters; ours have about 3,000
 _ABANDONED = 2.0  # s; git holds the lock of a reference for milliseconds
 
@@ -85,14 +86,14 @@ def name_of_version(version: str) -> str:
     return str(name_tag(Gto.REGISTER, ARTIFACT, version=version, simple=True))
 
 
-def name_of_next_champion(project: Project) -> str:
-    """The tag that makes a version the champion; it is numbered."""
+def name_of_next(project: Project, stage: str = CHAMPION) -> str:
+    """The tag that assigns a stage, such as champion, to a version; it is numbered."""
     from gto.constants import Action as Gto
     from gto.tag import name_tag
     from scmrepo.git import Git
 
     with contextlib.closing(Git(str(project.root))) as scm:
-        return str(name_tag(Gto.ASSIGN, ARTIFACT, stage=CHAMPION, scm=scm))
+        return str(name_tag(Gto.ASSIGN, ARTIFACT, stage=stage, scm=scm))
 
 
 def create(project: Project, name: str, commit: str, subject: str, facts: dict[str, Any]) -> None:
@@ -106,7 +107,7 @@ def create(project: Project, name: str, commit: str, subject: str, facts: dict[s
     if len(document) > _MAX_FACTS:
         raise RegistryError("no tag was made: the model card is too large to be recorded in it")
     sign = "--sign" if signs(project) else "--no-sign"
-    message = f"--message={one_line(subject)}\n\n{document}\n"
+    message = f"--message={one_line(subject)[:_MAX_SUBJECT]}\n\n{document}\n"
     ref = f"refs/tags/{name}"
     try:
         git.run(

@@ -178,6 +178,41 @@ def test_the_gate_decides_about_real_models(
     assert "better by more than chance" in facts["reasons"][0]
 
 
+def test_a_stage_gives_a_version_another_name(
+    toy_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("models", "promote", "v0.1.0") == 0
+    assert exit_code("models", "promote", "v0.2.0", "--stage", "staging") == 0  # only as good
+    assert "v0.2.0: now in stage 'staging'" in capsys.readouterr().out
+    assert champion(toy_project) == "v0.1.0"
+    assert registry.find(toy_project, "staging").name == "v0.2.0"
+    assert exit_code("models", "get", "staging") == 0
+    assert capsys.readouterr().out.strip().endswith("v0.2.0")
+    assert exit_code("models", "promote", "v0.2.0", "--stage", "staging") == 0
+    assert "already in stage 'staging'" in capsys.readouterr().out
+    assert exit_code("models", "list") == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split("│")[2].strip() for line in listed if "v0." in line] == [
+        "staging",
+        "champion",
+    ]
+    assert exit_code("models", "history") == 0
+    assert "promoted to staging" in capsys.readouterr().out
+
+    toy_model.train(toy_project, 5, 300)
+    registry.register(toy_project, "v0.4.0")
+    assert exit_code("models", "promote", "v0.4.0", "--stage", "staging") == 1
+    assert registry.find(toy_project, "staging").name == "v0.2.0"
+    with pytest.raises(RegistryError, match="is not registered"):
+        registry.find(toy_project, "production")
+
+
+@pytest.mark.parametrize("stage", ["workspace", "v0.1.0", "a/b", "Prod!", "-x", ""])
+def test_a_stage_needs_a_name_of_its_own(toy_project: Project, stage: str) -> None:
+    with pytest.raises(RegistryError, match="no name for a stage"):
+        registry.promote(toy_project, "v0.1.0", stage=stage)
+
+
 def test_force_needs_a_reason_and_records_it_with_the_verdict(
     toy_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
