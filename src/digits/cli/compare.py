@@ -22,7 +22,7 @@ from digits.gate.pictures import Tile
 from digits.reports.comparison import images
 from digits.reports.comparison import markdown as comment
 from digits.reports.comparison.document import Section, sentence
-from digits.reports.comparison.head import base, head
+from digits.reports.comparison.head import base, head, unknown
 from digits.reports.comparison.sections import sections
 from digits.versioning import git
 
@@ -50,16 +50,12 @@ _STYLES = {"better": "green", "worse": "red", "chance": "dim", "": ""}
     metavar="URL",
     help="In Markdown, show the committed plots of both sides from URL/<commit>/<path>.",
 )
-@click.option(
-    "--strict", is_flag=True, help="Exit with 1 also if results are stale or can't be judged."
-)
 @_terminal.json_option
 def command(
     revision: str | None,
     markdown: str | None,
     html: Path | None,
     links: str | None,
-    strict: bool,
     as_json: bool,
 ) -> None:
     """Compare the working tree with REV: is the model worse, and what else changed?
@@ -75,7 +71,8 @@ def command(
     \b
     Exit codes: 0 no regression
                 1 worse by more than chance, a limit of the policy newly broken, or
-                  data validation succeeded before and fails now
+                  data validation succeeded before and fails now; results are stale or
+                  can't be judged
                 2 REV is unknown, or a report is missing or damaged
     \b
     Examples:
@@ -103,14 +100,13 @@ def command(
         click.echo(comment.render(result, tiles, links=links), nl=False)
     else:
         show(result, Console(highlight=False))
-    _exit(result, strict)
+    _exit(result)
 
 
-def _exit(result: Comparison, strict: bool) -> None:
+def _exit(result: Comparison) -> None:
     reasons = [one.text for one in result.worse]
-    if strict and result.unknown:
-        stale = "; run 'digits run' and commit the results" if result.consistency.stale else ""
-        reasons.append("; ".join(result.unknown[:3]) + stale)
+    if result.verdict == "cannot judge":
+        reasons = [unknown(result)]
     if reasons:
         more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         against = "".join(base(result))

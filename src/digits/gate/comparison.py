@@ -90,7 +90,7 @@ def compare(project: Project, revision: str | None, policy: Gate) -> Comparison:
         base=base,
         commit=commit,
         head=git.resolve(project, "HEAD"),
-        verdict=_verdict(worse, better, unknown, old, new, judged.sets),
+        verdict=_verdict(checked, worse, better, unknown, old, new, judged.sets),
         worse=worse,
         better=better,
         broken=broken,
@@ -130,6 +130,7 @@ def _rebuild(project: Project, commit: str, checked: Consistency) -> str:
 
 
 def _verdict(
+    checked: Consistency,
     worse: Sequence[Reason],
     better: Sequence[Reason],
     unknown: Sequence[str],
@@ -137,7 +138,7 @@ def _verdict(
     new: Evidence,
     sets: Mapping[str, SetChange],
 ) -> Verdict:
-    if worse:
+    if worse and checked.ok:
         return "regression"
     if unknown:
         return "cannot judge"

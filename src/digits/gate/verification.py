@@ -6,17 +6,18 @@ AVX. Elsewhere (GPU, ARM, `fast`) results differ in rounding and are equivalent 
 rule below, whose thresholds are constants of this module.
 """
 
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from digits.core import files
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from digits.gate import paired
-from digits.versioning import consistency, git
-from digits.versioning.consistency import Consistency
+from digits.gate import evidence, paired
+from digits.gate.changes import compare_sets
+from digits.gate.evidence import TEST, Evidence, ImageSet
+from digits.versioning import consistency, dvc, git
+from digits.versioning.consistency import Consistency, listed
 
 MIN_AGREEMENT = 0.995  # share of test images with the same prediction; two seeds agree on 0.997
 MIN_P_VALUE = 0.05  # of McNemar's test
@@ -53,7 +54,7 @@ class Verification:
         if self.verdict == "same":
             return f"Rebuilt: the same bytes as commit {commit}."
         if self.changed_inputs:
-            return f"New results: {_listed(self.changed_inputs)} differ from commit {commit}."
+            return f"New results: {listed(self.changed_inputs)} differ from commit {commit}."
         if self.verdict == "equivalent":
             return (
                 f"The figures equal those of commit {commit} within chance, but not byte for byte: "
@@ -83,11 +84,11 @@ def verify(
     outputs = _differing(_outputs(old), _outputs(new))
     outputs += [
         path
-        for path in _changed_reports(project, commit, new)
+        for path in git.changed_files(project, commit, *_outputs(new))
         if not any(path == out or path.startswith(f"{out}/") for out in outputs)
     ]
     if inputs:
-        reason = f"the inputs are not those of the commit: {_listed(inputs)}"
+        reason = f"the inputs are not those of the commit: {listed(inputs)}"
         return Verification("different", commit, [reason], inputs, outputs)
     if not outputs:
         return Verification("same", commit, ["every output has the bytes that are committed"])
@@ -96,25 +97,24 @@ def verify(
 
 def _equivalence(project: Project, commit: str, outputs: list[str]) -> Verification:
     """Whether results with other bytes differ by no more than chance."""
-    path = project.relative(project.metrics)
-    mine, theirs = (git.read_mapping(project, path, side) for side in (None, commit))
-    reasons = []
-    if mine["test"]["n"] != theirs["test"]["n"]:
-        reasons.append(f"tested on {mine['test']['n']} images, committed are {theirs['test']['n']}")
-    path = project.relative(project.mistakes)
-    old, new = (_mistakes(git.read_text(project, path, side) or "") for side in (commit, None))
-    disagreeing = sum(old.get(index) != new.get(index) for index in {*old, *new})
-    agreement = 1 - disagreeing / theirs["test"]["n"]
-    wrong, right = len(new.keys() - old.keys()), len(old.keys() - new.keys())
-    p_value = paired.mcnemar(wrong, right)
+    mine, theirs = evidence.read(project), evidence.read(project, commit)
+    # reports that aren't what the commit's own dvc.lock records were written by somebody else
+    damaged = [*consistency.check(project, commit).problems, *theirs.problems, *mine.problems]
+    if not damaged and (TEST not in mine.sets or mine.sets.keys() != theirs.sets.keys()):
+        damaged.append("other sets of images were tested")
+    if damaged:
+        reasons = [f"what is committed doesn't belong together: {one}" for one in damaged]
+        return Verification("different", commit, reasons, [], outputs)
+    reasons = list(_differing_figures(mine, theirs))
+    old, new = theirs.sets[TEST], mine.sets[TEST]
+    agreement = 1 - _disagreeing(old, new) / old.n
+    p_value = paired.mcnemar(
+        len(new.misread.keys() - old.misread.keys()), len(old.misread.keys() - new.misread.keys())
+    )
     if agreement < MIN_AGREEMENT:
         reasons.append(f"{agreement:.2%} equal predictions, at least {MIN_AGREEMENT:.1%} expected")
     if p_value < MIN_P_VALUE:
         reasons.append(f"McNemar's test: p = {p_value:.3g}, at least {MIN_P_VALUE} expected")
-    for metric in _METRICS:
-        low, high = theirs["test"][f"{metric}_interval"]
-        if not low <= (value := mine["test"][metric]) <= high:
-            reasons.append(f"{metric} is {value:.4f}, outside the committed {low:.4f}–{high:.4f}")
     verdict: Verdict = "different" if reasons else "equivalent"
     if not reasons:
         reasons = [
@@ -122,6 +122,34 @@ def _equivalence(project: Project, commit: str, outputs: list[str]) -> Verificat
             f"{', '.join(_METRICS)} lie within the committed intervals"
         ]
     return Verification(verdict, commit, reasons, [], outputs, round(agreement, 6), p_value)
+
+
+def _differing_figures(mine: Evidence, theirs: Evidence) -> Iterator[str]:
+    """Figures on the test set outside the committed intervals, and batches read otherwise."""
+    for metric in _METRICS:
+        value = evidence.figure(mine.metrics, TEST, metric)
+        interval = evidence.pair(theirs.metrics, TEST, f"{metric}_interval")
+        if value is None or interval is None:
+            yield f"{metric} or its committed interval is missing"
+        elif not interval[0] <= value <= interval[1]:
+            low, high = interval
+            yield f"{metric} is {value:.4f}, outside the committed {low:.4f}–{high:.4f}"
+    changes = compare_sets(theirs, mine, 1 - MIN_P_VALUE)
+    for name in mine.sets:
+        if name not in changes:
+            yield f"'{name}' has other images"
+        elif name != TEST and changes[name].outcome in ("better", "worse"):
+            old, new = changes[name].old, changes[name].new
+            yield f"accuracy on batch '{name}' is {new:.4f}, committed is {old:.4f}"
+
+
+def _disagreeing(old: ImageSet, new: ImageSet) -> int:
+    """How many images got another prediction; what isn't misread is read as its label."""
+
+    def read(one: ImageSet, index: int) -> int | None:
+        return one.misread[index].prediction if index in one.misread else None
+
+    return sum(read(old, index) != read(new, index) for index in {*old.misread, *new.misread})
 
 
 def _require_weights(project: Project) -> None:
@@ -154,37 +182,10 @@ def _inputs(stages: Mapping[str, Any]) -> dict[str, Any]:
             if not any(dep["path"] == path or dep["path"].startswith(f"{path}/") for path in made):
                 found[dep["path"]] = dep.get("md5")
         for values in stage.get("params", {}).values():
-            found |= dict(_flat(values))
+            found |= dict(dvc.flatten(values))
         found[f"command of {name}"] = stage.get("cmd")
     return {key: value for key, value in found.items() if key not in _NEUTRAL}
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Any:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-
-
-def _changed_reports(project: Project, commit: str, stages: Mapping[str, Any]) -> list[str]:
-    """Outputs that git tracks and that differ from a commit's."""
-    arguments = ("diff", "--name-only", "--relative", "-z", commit, "--", *_outputs(stages))
-    return sorted(filter(None, git.run(project, *arguments).split("\0")))
-
-
-def _mistakes(text: str) -> dict[int, int]:
-    """Misclassified test image → prediction; all others have their label."""
-    import pandas as pd
-
-    table = pd.read_csv(io.StringIO(text))
-    return dict(zip(table["index"].tolist(), table["prediction"].tolist(), strict=True))
-
-
-def _listed(names: list[str], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

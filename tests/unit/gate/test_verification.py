@@ -1,5 +1,6 @@
 """`digits verify`: same bytes, equivalent, different, and why."""
 
+import csv
 import json
 from typing import Any
 
@@ -13,14 +14,23 @@ from digits.core.project import Project
 from digits.gate import verification
 
 
-def rebuilt_with_other_bytes(project: Project, misread: dict[int, int], accuracy: float) -> None:
+def rebuilt_with_other_bytes(project: Project, misread: dict[int, int]) -> None:
     """Give evaluate's outputs other content, as another kind of machine would."""
     table = project.mistakes.read_text().splitlines()[:1]
-    table += [f"{index},0,{prediction},0.9" for index, prediction in sorted(misread.items())]
+    table += [
+        f"{index},{index % 10},{prediction},0.9" for index, prediction in sorted(misread.items())
+    ]
     project.mistakes.write_text("\n".join(table) + "\n")
     report = files.read_json(project.metrics)
-    report["test"]["accuracy"] = accuracy
+    report["test"]["accuracy"] = 1 - len(misread) / report["test"]["n"]
     files.write_json(project.metrics, report)
+    run("dvc", "commit", "-q", "-f", "evaluate", cwd=project.root)
+
+
+def commit_results(project: Project, metrics: str, batch_mistakes: str) -> None:
+    """Make these evaluate's outputs, as dvc.lock records them."""
+    project.metrics.write_text(metrics)
+    project.batch_mistakes.write_text(batch_mistakes)
     run("dvc", "commit", "-q", "-f", "evaluate", cwd=project.root)
 
 
@@ -44,9 +54,7 @@ def test_other_bytes_with_equal_figures_are_equivalent(
     misread = predictions(built_project)
     index = next(iter(misread))
     misread[index] = (misread[index] + 1) % 10
-    rebuilt_with_other_bytes(
-        built_project, misread, files.read_json(built_project.metrics)["test"]["accuracy"]
-    )
+    rebuilt_with_other_bytes(built_project, misread)
     assert exit_code("verify") == 0
     output = capsys.readouterr().out
     assert output.startswith("Equivalent")
@@ -55,13 +63,48 @@ def test_other_bytes_with_equal_figures_are_equivalent(
 
 
 def test_other_predictions_and_a_lower_accuracy_are_different(built_project: Project) -> None:
-    misread = predictions(built_project) | dict.fromkeys(range(380, 396), 3)
-    rebuilt_with_other_bytes(built_project, misread, 0.5)
+    misread = predictions(built_project) | dict.fromkeys(range(300, 396), 3)
+    rebuilt_with_other_bytes(built_project, misread)
     result = verification.verify(built_project)
     assert result.verdict == "different"
     assert any("equal predictions" in reason for reason in result.reasons)
-    assert any("accuracy is 0.5000, outside the committed" in reason for reason in result.reasons)
+    assert any(reason.startswith("accuracy is 0.7") for reason in result.reasons)
+    assert any("outside the committed" in reason for reason in result.reasons)
     assert exit_code("verify") == 1
+
+
+def test_a_forged_report_is_different_also_on_another_kind_of_machine(
+    built_project: Project,
+) -> None:
+    honest = built_project.metrics.read_text()
+    report = json.loads(honest)
+    report["corrupted"]["mean_error"] = 0.0
+    files.write_json(built_project.metrics, report)
+    run("git", "commit", "-qam", "Better figures", cwd=built_project.root)
+    built_project.metrics.write_text(honest)
+    rebuilt_with_other_bytes(built_project, predictions(built_project))
+    result = verification.verify(built_project)
+    assert result.verdict == "different"
+    assert "evaluate is stale: reports/metrics.json changed" in result.reasons[0]
+
+
+def test_a_batch_that_is_read_otherwise_is_different(built_project: Project) -> None:
+    """Though dvc.lock records the altered report."""
+    reports = (built_project.metrics, built_project.batch_mistakes)
+    honest = [path.read_text() for path in reports]
+    report = json.loads(honest[0])
+    figures = report["batches"]["uci-digits"]
+    header, *rows = honest[1].splitlines()
+    known = {int(row["index"]) for row in csv.DictReader([header, *rows])}
+    right = [index for index in range(figures["n"]) if index not in known]
+    rows += [f"uci-digits,{index},{index % 10},{(index + 1) % 10},0.9" for index in right[:30]]
+    figures["accuracy"] = 1 - len(rows) / figures["n"]
+    commit_results(built_project, json.dumps(report), "\n".join([header, *rows]) + "\n")
+    run("git", "commit", "-qam", "Other figures", cwd=built_project.root)
+    commit_results(built_project, *honest)
+    result = verification.verify(built_project)
+    assert result.verdict == "different"
+    assert "accuracy on batch 'uci-digits' is 0.95" in result.reasons[0]
 
 
 def test_weights_that_the_reports_do_not_describe_are_different(built_project: Project) -> None:

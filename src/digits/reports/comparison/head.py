@@ -57,11 +57,11 @@ def base(result: Comparison) -> Text:
 
 
 def _reasons(result: Comparison) -> list[str]:
+    if result.verdict == "cannot judge":
+        return [unknown(result)]
     if result.worse:
         lines = _listed(result.worse, "Also worse")
         return [*lines, f"Better: {_items(result.better)}"] if result.better else lines
-    if result.verdict == "cannot judge":
-        return [_unknown(result)]
     if result.verdict == "no results before":
         return [f"{result.base} has no reports/metrics.json to compare with"]
     if result.better:
@@ -87,7 +87,8 @@ def _items(reasons: Sequence[Reason]) -> str:
     return "; ".join(lists)
 
 
-def _unknown(result: Comparison) -> str:
+def unknown(result: Comparison) -> str:
+    """Why there can't be a verdict."""
     text = "; ".join(result.unknown[:3])
     stale = bool(result.consistency.stale)
     return f"{text}. Run 'digits run' and commit the results" if stale else text
@@ -106,8 +107,10 @@ def _by_chance(result: Comparison) -> str:
 def _notes(result: Comparison) -> list[str]:
     notes = []
     if result.verdict == "regression" and result.unknown:
-        notes.append(f"moreover, {_unknown(result)}.")
-    if result.verdict == "cannot judge" and not result.better and TEST in result.sets:
+        notes.append(f"moreover, {unknown(result)}.")
+    if result.verdict == "cannot judge" and result.worse:
+        notes.append(f"as reported, it is worse: {_items(result.worse)}.")
+    elif result.verdict == "cannot judge" and not result.better and TEST in result.sets:
         notes.append(f"as reported: {_by_chance(result)}.")
     if result.broken:
         notes.append(f"limits that the policy sets and {result.base} breaks, too: ")
