@@ -37,8 +37,10 @@ def policy(project: Project) -> Gate:
     try:
         return Gate.model_validate(document.get("gate"))
     except ValidationError as exc:
+        keys = ", ".join(".".join(["gate", *map(str, error["loc"])]) for error in exc.errors()[:5])
         raise RegistryError(
-            f"params.yaml of {ref}: section 'gate' is missing or malformed; correct and merge it"
+            f"params.yaml of {ref} doesn't fit the code that is checked out: {keys} is missing, "
+            "unknown or out of bounds; correct and merge it, or check out main"
         ) from exc
 
 

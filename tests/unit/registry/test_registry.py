@@ -269,6 +269,15 @@ def test_the_policy_of_main_counts_not_that_of_the_working_tree(toy_project: Pro
     assert registry.promote(toy_project, "v0.4.0").verdict == "reject"
 
 
+def test_a_policy_of_main_that_lacks_a_limit_is_named(toy_project: Project) -> None:
+    text = toy_project.params.read_text()
+    toy_project.params.write_text(text.replace("  min_recall: 0.9\n", ""))
+    commit_all(toy_project.root)
+    toy_project.params.write_text(text)
+    with pytest.raises(RegistryError, match=r"heads/main doesn't fit .* gate\.min_recall is"):
+        registry.promote(toy_project, "v0.1.0")
+
+
 @pytest.mark.usefixtures("gate_approves")
 def test_promoting_the_champion_again_makes_no_tag(
     toy_project: Project, capsys: pytest.CaptureFixture[str]
