@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 from conftest import REPOSITORY
-from repository import git
+from repository import dvc, git
 
 _TOKEN = re.compile(r"'[^']*'|!cancelled\(\)|&&|\|\||!=|==|[a-z][\w.-]*")
 _OPERATORS = {"&&": " and ", "||": " or ", "==": "==", "!=": "!=", "!cancelled()": "True"}
@@ -53,7 +53,9 @@ class Actions:
     Attributes:
         known: an expression's name → its value; what is missing is empty.
         gh: part of a call of `gh` → what it answers.
-        cache: a DVC cache that jobs start with, so that they don't train again.
+        cache: a DVC cache that jobs start with, so that they need not download it.
+        built: whether jobs start with the commit's results from that cache, so that they rebuild
+            only what does not belong to it. By default they start as on GitHub, with nothing.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Actions:
     known: dict[str, Any]
     gh: dict[str, str] = field(default_factory=dict)
     cache: Path | None = None
+    built: bool = False
     jobs: int = 0
 
     def run(self, workflow: str, job: str) -> Job:
@@ -96,6 +99,8 @@ class Actions:
             (work / ".venv").symlink_to(sys.prefix)
             if self.cache:
                 shutil.copytree(self.cache, work / ".dvc" / "cache", dirs_exist_ok=True)
+            if self.built:
+                dvc(work, "checkout", "--quiet")
         elif action == "upload-artifact":
             outputs = self._upload(Path(options["path"]), options.get("name"))
         elif action == "download-artifact":

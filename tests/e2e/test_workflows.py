@@ -1,46 +1,29 @@
 """The workflow files' own commands, in a repository with a bare remote and a DVC remote."""
 
-import os
 from pathlib import Path
 
 import pytest
 from actions import Actions
 from conftest import run, set_param
-from repository import dvc, git
+from repository import copy, dvc, git
 
 from digits.core.project import Project
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(
-        "DIGITS_WORKFLOWS" not in os.environ,
-        reason="takes half an hour, and one test fails: set DIGITS_WORKFLOWS=1 to run it",
-    ),
-]
+pytestmark = pytest.mark.timeout(900)
 
-README = "# Small\n\n<!-- results -->\n<!-- /results -->\n"
 COMMENTS, PULLS = "issues/7/comments", "/pulls"
 
 
 @pytest.fixture
 def project(
-    built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Path
+    team_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Path
 ) -> Project:
-    """The built project with a champion, a bare git remote and a folder as DVC remote."""
+    """A copy of the team's project, with a bare git remote of its own."""
     monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
-    root = built_project.root
-    (root / "README.md").write_text(README)
-    set_param(built_project, "gate", "max_slowdown", 100)  # a busy machine must not fail a test
-    set_param(built_project, "gate", "max_milliseconds", 1000)
-    digits(built_project, "report", "--readme")
-    dvc(root, "remote", "add", "--quiet", "--default", "storage", str(tmp_path / "storage"))
-    dvc(root, "push", "--quiet")
-    commit(built_project, "A README and a remote")
-    digits(built_project, "models", "register")
-    digits(built_project, "models", "promote", "v0.1.0")
-    git(tmp_path, "clone", "--quiet", "--bare", str(root), "origin.git")
-    git(root, "remote", "add", "origin", str(tmp_path / "origin.git"))
-    return built_project
+    project = copy(team_template, tmp_path / "project")
+    git(tmp_path, "clone", "--quiet", "--bare", "project", "origin.git")
+    git(project.root, "remote", "add", "origin", str(tmp_path / "origin.git"))
+    return project
 
 
 @pytest.fixture
@@ -60,23 +43,9 @@ def actions(project: Project, tmp_path: Path) -> Actions:
     return Actions(tmp_path / "actions", tmp_path / "origin.git", known, cache=cache)
 
 
-def digits(project: Project, *arguments: str) -> str:
-    return run("digits", *arguments, cwd=project.root).stdout
-
-
 def commit(project: Project, message: str) -> None:
     git(project.root, "add", "--all")
     git(project.root, "commit", "--quiet", "--message", message)
-
-
-def propose(project: Project, actions: Actions, branch: str, epochs: int) -> None:
-    """A branch whose model was trained for another number of epochs, as a pull request."""
-    git(project.root, "switch", "--quiet", "--create", branch, "main")
-    set_param(project, "models.accurate", "epochs", epochs)
-    dvc(project.root, "repro", "--quiet")
-    digits(project, "report", "--readme")
-    commit(project, branch)
-    open_pull_request(project, actions, branch)
 
 
 def open_pull_request(project: Project, actions: Actions, branch: str) -> None:
@@ -89,7 +58,7 @@ def open_pull_request(project: Project, actions: Actions, branch: str) -> None:
 def test_a_pull_request_gets_one_comment_that_says_whether_to_merge(
     project: Project, actions: Actions
 ) -> None:
-    propose(project, actions, "worse", 1)
+    open_pull_request(project, actions, "fewer-epochs")
     judged = actions.run("pull-request.yml", "judge")
     assert judged.failed == ["Compare with the base", "Judge the model against the champion"], (
         judged.log
@@ -106,17 +75,20 @@ def test_a_pull_request_gets_one_comment_that_says_whether_to_merge(
     assert judged.summary in sent["body"]
 
 
-def test_a_better_model_updates_the_comment_and_forged_figures_fail(
-    project: Project, actions: Actions
-) -> None:
-    propose(project, actions, "better", 12)
+def test_a_better_model_updates_the_comment(project: Project, actions: Actions) -> None:
+    actions.built = True
+    open_pull_request(project, actions, "more-epochs")
     judged = actions.run("pull-request.yml", "judge")
     assert judged.failed == [], judged.log
     actions.gh = {COMMENTS: "41\n42\n"}
     (_, sent) = actions.run("pull-request.yml", "comment").calls
     assert {"PATCH", "repos/team/digits/issues/comments/41"} < set(sent["arguments"])
     assert "✅ Promote: may ship" in sent["body"]
-    git(project.root, "switch", "--quiet", "--create", "forged", "better")
+
+
+def test_forged_figures_fail(project: Project, actions: Actions) -> None:
+    actions.built = True
+    git(project.root, "switch", "--quiet", "--create", "forged", "more-epochs")
     metrics = project.metrics.read_text()
     project.metrics.write_text(metrics.replace('"accuracy": 0.9', '"accuracy": 0.99', 1))
     commit(project, "Forged")
