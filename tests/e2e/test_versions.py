@@ -13,7 +13,7 @@ from PIL import Image
 from digits.core import files
 from digits.core.project import Project
 
-pytestmark = pytest.mark.timeout(900)  # forty commands, and maybe the making of `team_template`
+pytestmark = pytest.mark.timeout(1800)  # the making of `team_template`, and forty commands
 
 Done = subprocess.CompletedProcess[str]
 

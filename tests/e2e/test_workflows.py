@@ -9,7 +9,7 @@ from repository import copy, dvc, git
 
 from digits.core.project import Project
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)  # counts the wait for `team_template`
 
 COMMENTS, PULLS = "issues/7/comments", "/pulls"
 
