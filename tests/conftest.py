@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import pipeline
 import pytest
 import repository
+import serving
 import toy_model
 import yaml
 from absl import logging as absl_logging
@@ -151,9 +152,18 @@ def prefect_home(built_template: Path, shared_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def prefect_api(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server's API; starting one for each run would take longer."""
+    project = Project(tmp_path_factory.mktemp("server"))
+    shutil.copytree(prefect_home, project.build / "prefect")
+    with serving.prefect_api(project) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def team_template(
     built_template: Path,
-    prefect_home: Path,
+    prefect_api: str,
     shared_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
@@ -174,7 +184,7 @@ def team_template(
         run("digits", "models", "register", "-m", "first", cwd=root)
         run("digits", "models", "promote", "v0.1.0", cwd=root)
         with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("PREFECT_HOME", str(prefect_home))
+            environment.setenv("PREFECT_API_URL", prefect_api)
             run_on_branch = _train(root, "fewer-epochs", 2, "digits", "run", "--no-push")
         (shared_folder / "fewer-epochs.txt").write_text(run_on_branch)
         _train(root, "more-epochs", 8, "dvc", "repro", "--quiet")

@@ -24,8 +24,15 @@ from digits.recogniser import Recogniser
 STEPS = ("fetch", *STAGES, "gate", "report", "verify")
 
 
-@pytest.fixture(autouse=True)
-def _prefect_home(monkeypatch: pytest.MonkeyPatch, prefect_home: Path) -> None:
+@pytest.fixture
+def _prefect_server(monkeypatch: pytest.MonkeyPatch, prefect_api: str) -> None:
+    """Runs are recorded on a server that is up."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+
+
+@pytest.fixture
+def _own_prefect_server(monkeypatch: pytest.MonkeyPatch, prefect_home: Path) -> None:
+    """Each run starts a server of its own, the default."""
     monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
 
 
@@ -71,6 +78,7 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(fewer_epochs_run: st
     assert statuses.keys() == set(STEPS)
 
 
+@pytest.mark.usefixtures("_prefect_server")
 def test_invalid_data_stops_the_run_before_training(built_project: Project) -> None:
     set_param(built_project, "validate", "max_class_share", 0.1)
     finished = digits(built_project, "run")
@@ -81,6 +89,7 @@ def test_invalid_data_stops_the_run_before_training(built_project: Project) -> N
     assert files.read_json(built_project.validation_report)["success"] is False
 
 
+@pytest.mark.usefixtures("_prefect_server")
 def test_flipped_byte_stops_the_run_and_fetch_repairs_it(built_project: Project) -> None:
     path = built_project.mnist / "train-images-idx3-ubyte"
     expected = files.sha256(path)
@@ -105,6 +114,7 @@ def test_flipped_byte_stops_the_run_and_fetch_repairs_it(built_project: Project)
     assert step_statuses(repaired.stdout)["train"] == "unchanged"
 
 
+@pytest.mark.usefixtures("_own_prefect_server")
 def test_killed_run_ends_all_its_processes_and_the_next_run_resumes(
     built_project: Project,
 ) -> None:
@@ -134,6 +144,7 @@ def test_killed_run_ends_all_its_processes_and_the_next_run_resumes(
     assert result_hashes(built_project) == before
 
 
+@pytest.mark.usefixtures("_own_prefect_server")
 def test_ctrl_c_ends_all_processes_and_exits_with_130(built_project: Project) -> None:
     top = subprocess.Popen(
         [sys.executable, "-m", "digits", "run", "--force"],
@@ -152,6 +163,7 @@ def test_ctrl_c_ends_all_processes_and_exits_with_130(built_project: Project) ->
     _assert_ended(processes)
 
 
+@pytest.mark.usefixtures("_prefect_server")
 def test_second_run_at_the_same_time_names_the_process_that_holds_the_lock(
     built_project: Project,
 ) -> None:
@@ -173,6 +185,7 @@ def test_typo_in_params_is_reported_before_anything_runs(small_project: Project)
     assert not small_project.build.exists()
 
 
+@pytest.mark.usefixtures("_prefect_server")
 def test_without_data_and_network_every_source_is_named(
     small_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

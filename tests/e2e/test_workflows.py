@@ -16,10 +16,10 @@ COMMENTS, PULLS = "issues/7/comments", "/pulls"
 
 @pytest.fixture
 def project(
-    team_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Path
+    team_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str
 ) -> Project:
     """A copy of the team's project, with a bare git remote of its own."""
-    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     project = copy(team_template, tmp_path / "project")
     git(tmp_path, "clone", "--quiet", "--bare", "project", "origin.git")
     git(project.root, "remote", "add", "origin", str(tmp_path / "origin.git"))

@@ -139,9 +139,9 @@ def test_the_second_attempt_succeeds_after_the_network_recovered(
 
 
 def test_a_run_that_cannot_push_ends_well_and_a_later_push_brings_its_results(
-    built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Path
+    built_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str
 ) -> None:
-    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     add_remote(built_project, "/proc/nowhere")
     set_param(built_project, "evaluate", "gallery", 7)
     refused = run("digits", "run", cwd=built_project.root)

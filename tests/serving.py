@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,8 @@ from digits.core import files
 from digits.core.project import Project
 from flows import services
 
-REPOSITORY = Path(__file__).parent.parent.parent
+REPOSITORY = Path(__file__).parent.parent
+_START = 200.0  # s
 
 
 def server(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -73,6 +75,30 @@ def api_filter(url: str, path: str, **query: object) -> Any:
     """What Prefect's API answers to a filter, e.g. `flow_runs`."""
     answer = httpx.post(f"{url}/api/{path}/filter", json=query, timeout=30)
     return answer.raise_for_status().json()
+
+
+@contextmanager
+def prefect_api(project: Project) -> Iterator[str]:
+    """A Prefect server alone, on the project's database: the address of its API."""
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    command += ["--host", "127.0.0.1", "--port", port]
+    services.start(project, "server", command, services.server_environment(project, url))
+    try:
+        deadline = time.monotonic() + _START
+        while not _is_healthy(url):
+            assert time.monotonic() < deadline, services.log_file(project, "server").read_text()
+            time.sleep(0.2)
+        yield f"{url}/api"
+    finally:
+        services.stop(project)
+
+
+def _is_healthy(url: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/api/health", timeout=30).json() is True
+    return False
 
 
 def free_port() -> int:
