@@ -19,7 +19,6 @@ from digits.formatting import one_line
 from digits.gate import comparison, pictures
 from digits.gate.comparison import Comparison
 from digits.gate.pictures import Tile
-from digits.reports.comparison import images
 from digits.reports.comparison import markdown as comment
 from digits.reports.comparison.document import Section, sentence
 from digits.reports.comparison.head import base, head, unknown
@@ -133,7 +132,7 @@ def _write_markdown(
         if any(tile.image is not None for tile in found):
             names[side] = f"{file.stem}-{side.replace(' ', '-')}.png"
             with files.replacing(file.with_name(names[side])) as temporary:
-                temporary.write_bytes(pictures.draw(images.chosen(found, comment.PICTURES)))
+                temporary.write_bytes(pictures.draw(pictures.chosen(found, comment.PICTURES)))
     shown = {} if links else names  # a forge can't show local files
     files.write_text(file, comment.render(result, tiles, shown, links))
     click.echo(f"Markdown written to {file}", err=True)

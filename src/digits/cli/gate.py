@@ -84,7 +84,7 @@ def _show(result: Judgement) -> None:
     table.add_column(no_wrap=True)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for one in gate.by_weight(result):
+    for one in gate.others(result):
         style = _STYLES[one.status]
         mark = Text(gate.SYMBOLS[one.status], style=style)
         table.add_row(mark, Text(one.check), Text(one_line(one.text), style=style))

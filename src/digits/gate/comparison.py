@@ -157,7 +157,7 @@ def _worse(
     worse = _significant(judged.sets, "worse")
     rates = [evidence.figure(one.metrics, "corrupted", "mean_error") for one in (old, new)]
     for one in judged.findings:
-        if one.check == "robustness" and one.status == "worse":
+        if one.check == "corruption" and one.status == "worse":
             short = " → ".join(percent(rate) for rate in rates if rate is not None)
             worse.append(Reason(one.text, f"error under MNIST-C ({short})"))
     failed = _failed(judged)

@@ -187,9 +187,10 @@ def _against(
         limit = policy.max_corrupted_rise
         status: Status = "worse" if new - old > limit + 1e-12 else "pass"
         text = (
-            f"mean error under MNIST-C {percent(old)} → {percent(new)} (limit: +{percent(limit)})"
+            f"mean error under MNIST-C {percent(old)} → {percent(new)}, "
+            f"may rise by {100 * limit:g} points"
         )
-        yield Finding("robustness", status, text)
+        yield Finding("corruption", status, text)
 
 
 def _changed(check: str, where: str, one: Difference, outcome: Outcome) -> Finding:
@@ -209,7 +210,7 @@ def _changed(check: str, where: str, one: Difference, outcome: Outcome) -> Findi
 
 
 def loosened(old: Mapping[str, Any], policy: Gate) -> list[str]:
-    """The limits of a policy that allow more than those of another revision's params.yaml."""
+    """The limits of a policy that allow more than another revision's params.yaml, or are gone."""
     before = old.get("gate")
     if not isinstance(before, dict):
         return []
@@ -220,7 +221,8 @@ def loosened(old: Mapping[str, Any], policy: Gate) -> list[str]:
             continue
         if (value < was) if name.startswith("min_") else (value > was):
             changes.append(f"gate.{name} is looser: {was:g} → {value:g}")
-    return changes
+    gone = sorted(before.keys() - policy.model_dump().keys())
+    return changes + [f"gate.{name} is gone; it was {before[name]!r}" for name in gone]
 
 
 def _loosened(champion: Evidence, policy: Gate) -> Iterator[Finding]:
@@ -256,7 +258,7 @@ def _slowdown(trial: Trial, champion: Trial | None, policy: Gate) -> Iterator[Fi
         return
     if champion is None or champion.error:
         text = "speed was not compared: the champion's files are not here, or it doesn't run"
-        yield Finding("latency", "warning", text)
+        yield Finding("slowdown", "warning", text)
         return
     ratio = trial.milliseconds / champion.milliseconds
     slower = trial.milliseconds - champion.milliseconds
@@ -265,7 +267,7 @@ def _slowdown(trial: Trial, champion: Trial | None, policy: Gate) -> Iterator[Fi
         f"{ratio:.2f} times the champion's time ({slower:+.2g} ms), at most "
         f"{policy.max_slowdown:g} times or {policy.slowdown_floor:g} ms more"
     )
-    yield Finding("latency", "worse" if too_slow else "pass", text)
+    yield Finding("slowdown", "worse" if too_slow else "pass", text)
 
 
 # verdict

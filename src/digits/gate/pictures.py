@@ -15,7 +15,8 @@ from digits.plots import sheets
 from digits.versioning import git
 
 _ZOOM = 3
-_PAD, _LINE, _FONT = 8, 17, 14  # pixels
+_PAD, _LINE, _FONT, _SMALL = 8, 17, 14, 11  # pixels
+_MOST_PLACE = 16  # characters below an image
 _COLUMNS = 5  # so that captions can be read on a phone
 _INK, _MUTED = "#1f2328", "#5b6573"
 
@@ -66,15 +67,25 @@ def misread(project: Project, evidence: Evidence, name: str) -> list[Tile]:
     )
 
 
+def chosen(tiles: Sequence[Tile], most: int) -> list[Tile]:
+    """As many images as there is room for; a third of them of handwriting, if there are any."""
+    found = [tile for tile in tiles if tile.image is not None]
+    test = [tile for tile in found if tile.set == TEST]
+    others = [tile for tile in found if tile.set != TEST]
+    room = most - min(len(others), max(most // 3, most - len(test)))
+    return [*test[:room], *others[: most - room]]
+
+
 def draw(tiles: Sequence[Tile], most: int = 40) -> bytes:
     """A PNG of the tiles with captions, ink on paper; those without an image are left out."""
-    shown = [tile for tile in tiles if tile.image is not None][:most]
+    shown = chosen(tiles, most)
     side = 28 * _ZOOM
-    width, height = side + 2 * _PAD, side + 2 * _LINE + 2 * _PAD
+    width, height = side + 2 * _PAD, side + 3 * _LINE + 2 * _PAD
     columns = max(1, min(_COLUMNS, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     page = Image.new("RGB", (columns * width, rows * height), "white")
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(_FONT)
+    pen = ImageDraw.Draw(page)
+    font, small = ImageFont.load_default(_FONT), ImageFont.load_default(_SMALL)
     for place, tile in enumerate(shown):
         row, column = divmod(place, columns)
         left, top = column * width + _PAD, row * height + _PAD
@@ -84,8 +95,11 @@ def draw(tiles: Sequence[Tile], most: int = 40) -> bytes:
         page.paste(glyph, (left, top))
         pen.rectangle((left - 1, top - 1, left + side, top + side), outline="#dfe3e8")
         pen.text((left, top + side + 2), tile.caption, fill=_INK, font=font)
-        note = f"{tile.misread.confidence:.0%}  #{tile.index}"
-        pen.text((left, top + side + 2 + _LINE), note, fill=_MUTED, font=font)
+        sure = f"{tile.misread.confidence:.0%} sure"
+        pen.text((left, top + side + 2 + _LINE), sure, fill=_MUTED, font=small)
+        index = f" {tile.index}"  # never cut
+        where = tile.set[: _MOST_PLACE - len(index)] + index
+        pen.text((left, top + side + 2 * _LINE), where, fill=_MUTED, font=small)
     png = io.BytesIO()
     page.save(png, format="PNG", optimize=True)
     return png.getvalue()

@@ -56,7 +56,7 @@ class Section:
 
 def event(date: str, by: str, reason: str) -> str:
     """When, by whom and why something was done."""
-    on = " by ".join(filter(None, (date[:10], by))) or MISSING
+    on = " by ".join(filter(None, (date[:10], by.split(" <")[0]))) or MISSING
     return f"{on}: {reason}" if reason else on
 
 

@@ -40,9 +40,10 @@ def headline(result: Judgement) -> str:
     return f"{HEADLINES[result.verdict]} · {result.challenger}{against}{first}"
 
 
-def by_weight(result: Judgement) -> list[Finding]:
-    """The findings, those that decide first."""
-    return sorted(result.findings, key=lambda one: _ORDER.index(one.status))
+def others(result: Judgement) -> list[Finding]:
+    """The findings that are no reasons of the verdict, what weighs most first."""
+    found = [one for one in result.findings if one.text not in result.reasons]
+    return sorted(found, key=lambda one: _ORDER.index(one.status))
 
 
 def document(decision: Decision) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def known_trials(project: Project) -> dict[str, Trial]:
 
 
 def markdown(decision: Decision, images: bool = True) -> str:
-    """The verdict, its reasons, and everything that was checked.
+    """The verdict, its reasons, and everything else that was checked.
 
     Args:
         images: refer to the pictures that `write` puts beside the file.
@@ -72,10 +73,10 @@ def markdown(decision: Decision, images: bool = True) -> str:
     reasons = "\n".join(f"- {markdown_text(reason)}" for reason in result.reasons)
     rows = [
         (SYMBOLS[one.status], markdown_text(one.check), markdown_text(one.text))
-        for one in by_weight(result)
+        for one in others(result)
     ]
     parts = [f"## {markdown_text(headline(result))}", reasons]
-    parts.append(markdown_table(("", "check", "finding"), rows))
+    parts.append(markdown_table(("", "checked, too", "finding"), rows) if rows else "")
     for side, tiles in decision.tiles.items() if images else ():
         if any(tile.image is not None for tile in tiles):
             parts.append(f"**{len(tiles)} {side}**\n\n![{side}]({_CAPTIONS[side]})")

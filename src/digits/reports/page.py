@@ -24,6 +24,7 @@ from digits.gate.pictures import Tile
 from digits.registry import history
 from digits.registry.record import mapping, text
 from digits.reports import gate, origin, sources, verdict
+from digits.reports.comparison import images
 from digits.reports.sources import Sources, without_folder
 from digits.versioning import dvc
 
@@ -58,7 +59,11 @@ def _render(project: Project) -> str:
         verdict=judged,
         headline=gate.HEADLINES[judged.judgement.verdict],
         symbols=gate.SYMBOLS,
-        changed={side: _gallery(tiles) for side, tiles in judged.tiles.items() if tiles},
+        changed={
+            side: _gallery(tiles) | {"title": images.title(side, tiles)}
+            for side, tiles in judged.tiles.items()
+            if tiles
+        },
         test=found.metrics.get("test", {}),
         val=found.metrics.get("val", {}),
         plots=_plots(project),
@@ -100,10 +105,10 @@ def _gallery(tiles: Sequence[Tile]) -> dict[str, Any]:
             "set": tile.set,
             "index": tile.index,
         }
-        for tile in tiles
+        for tile in pictures.chosen(tiles, GLYPHS_SHOWN)
         if tile.image is not None
     ]
-    return {"total": len(tiles), "shown": shown[:GLYPHS_SHOWN]}
+    return {"total": len(tiles), "shown": shown}
 
 
 def _png(image: np.ndarray) -> bytes:

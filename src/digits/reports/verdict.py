@@ -46,8 +46,7 @@ class Verdict:
     @property
     def others(self) -> list[Finding]:
         """Everything else that was checked, what weighs most first."""
-        told = set(self.judgement.reasons)
-        return [one for one in gate.by_weight(self.judgement) if one.text not in told]
+        return gate.others(self.judgement)
 
     def before(self, name: str) -> float | None:
         """The champion's accuracy, 0–1, on the same images of a set; None if that is not known."""

@@ -176,7 +176,7 @@ def test_a_model_that_wont_do_in_production_is_rejected(trial: Trial, reason: st
 def test_a_fraction_of_a_millisecond_rejects_nothing() -> None:
     fast, slow = (dataclasses.replace(RUNS, milliseconds=one) for one in (0.06, 0.12))
     result = ask(evidence(COMMON), CHAMPION, trial=slow, champion_trial=fast)
-    assert result.verdict == "keep"
+    assert result.verdict == "promote"
     assert any("2.00 times the champion's time" in one.text for one in result.findings)
 
 

@@ -74,7 +74,10 @@ def test_a_worse_model_is_rejected_with_pictures_of_what_it_gets_wrong(
     assert "❌ Reject: must not ship The working tree against v0.1.0, the champion" in seen.words
     assert "▼ worse the test set: worse by more than chance: -5.00 points (interval" in seen.words
     assert "96.00 % on the same images" in seen.words
-    assert "50 images newly wrong Read correctly by v0.1.0, misread now. 0 read as 1" in seen.words
+    assert (
+        "Newly wrong: 50 test images Read correctly by v0.1.0, misread now. 0 read as 1"
+        in seen.words
+    )
     assert "10 more are not shown." in seen.words
     pictures = [value for name, value in seen.attributes if name == "src"]
     first = base64.b64decode(pictures[0].partition(",")[2])
@@ -88,7 +91,7 @@ def test_a_model_that_is_the_champion_is_kept(toy_project: Project) -> None:
     seen = words(toy_project)
     assert "✅ Keep the champion" in seen
     assert "its weights are those of v0.3.0" in seen
-    assert "images newly wrong" not in seen
+    assert "Newly wrong" not in seen
 
 
 def test_changed_parameters_without_a_run_cant_be_judged(toy_project: Project) -> None:

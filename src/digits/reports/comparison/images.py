@@ -17,15 +17,6 @@ def title(side: str, tiles: Sequence[Tile]) -> str:
     return f"{side.capitalize()}: {', '.join(counts)}"
 
 
-def chosen(tiles: Sequence[Tile], most: int) -> list[Tile]:
-    """As many images as there is room for; a third of them of handwriting, if there are any."""
-    found = [tile for tile in tiles if tile.image is not None]
-    test = [tile for tile in found if tile.set == TEST]
-    others = [tile for tile in found if tile.set != TEST]
-    room = most - min(len(others), max(most // 3, most - len(test)))
-    return [*test[:room], *others[: most - room]]
-
-
 def alt_text(side: str, tiles: Sequence[Tile]) -> str:
     """What a picture of the images shows."""
     counts = Counter(tile.caption for tile in tiles).most_common(3)

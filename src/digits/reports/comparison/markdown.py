@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from digits.formatting import markdown_code, markdown_table, markdown_text
 from digits.gate.comparison import Comparison
-from digits.gate.pictures import Tile
+from digits.gate.pictures import Tile, chosen
 from digits.reports.comparison import images
 from digits.reports.comparison.document import Name, Section, Text, name
 from digits.reports.comparison.head import head
@@ -121,8 +121,8 @@ def _images(
         if side in pictures:
             alt = markdown_text(images.alt_text(side, found))
             body = f"![{alt}]({quote(pictures[side])})"
-            if (rest := len(found) - len(images.chosen(found, PICTURES))) > 0:
-                body += f"\n\n… and {rest:,} more, less confident"
+            if (rest := len(found) - len(chosen(found, PICTURES))) > 0:
+                body += f"\n\n… and {rest:,} more, not shown"
         else:
             body = _body(images.listed(found, _LISTED))
         if links:

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from digits.gate import pictures
 from digits.gate.comparison import Comparison
 from digits.gate.differences import Change
 from digits.gate.pictures import Tile
@@ -23,9 +24,9 @@ _FIRST, _SHOWN = 20, 80  # images of each side
 _WIDTH, _HEIGHT = 320, 150  # of a chart, without its margins
 _TITLES = {
     "val/accuracy": "Validation accuracy",
-    "val/loss": "Validation loss",
+    "val/loss": "Validation objective",
     "train/accuracy": "Training accuracy",
-    "train/loss": "Training loss",
+    "train/loss": "Training objective",
 }
 
 
@@ -62,8 +63,8 @@ def build(result: Comparison, tiles: Mapping[str, Sequence[Tile]]) -> str:
 
 def _group(tiles: Sequence[Tile]) -> dict[str, Any]:
     """The images with their captions: those shown, those folded, and how many are left out."""
-    shown = images.chosen(tiles, _SHOWN)
-    first = images.chosen(shown, _FIRST)
+    shown = pictures.chosen(tiles, _SHOWN)
+    first = pictures.chosen(shown, _FIRST)
     kept = {id(tile) for tile in first}
     second = [tile for tile in shown if id(tile) not in kept]
     return {

@@ -27,6 +27,7 @@ from digits.reports.comparison.document import (
 _LOUD = ("better", "worse")
 _TONES: Mapping[str, Tone] = {"better": "better", "worse": "worse"}
 _MOST_PAIRS = 10
+_CORRECTED = "p: McNemar's exact test, with Holm's correction for all digits and batches."
 _MOST_CORRUPTIONS = 5
 
 
@@ -109,7 +110,7 @@ def _figure(
     if limit is not None:
         note, broken = f"≤ {100 * limit:g} %", new is not None and new > limit
     if rise is not None:
-        note = f"≤ {100 * rise:+g}"
+        note = f"rise ≤ {100 * rise:g}"
         broken = old is not None and new is not None and _above(new - old, rise)
     tone: Tone = "worse" if broken else ""
     change = points(old, new)
@@ -139,9 +140,9 @@ def digits(result: Comparison) -> Iterator[Section]:
     head = ("digit", "recall", "newly wrong / right", "p")
     right = (1, 2, 3)
     title = f"Digits: {len(loud)} of {len(loud) + len(quiet)} changed by more than chance"
-    yield Section("digits", title, loud, head, right)
+    yield Section("digits", title, loud, head, right, _CORRECTED)
     title = f"{'Other digits' if loud else 'Digits'}: no change beyond chance"
-    yield Section("digits-quiet", title, quiet, head, right, folded=True, noise=True)
+    yield Section("digits-quiet", title, quiet, head, right, _CORRECTED, folded=True, noise=True)
 
 
 def _split(rows: Iterator[Row]) -> tuple[list[Row], list[Row]]:
@@ -168,7 +169,7 @@ def batches(result: Comparison) -> Iterator[Section]:
     loud.sort(key=lambda one: one.tone != "worse")
     head = ("batch", "accuracy", "newly wrong / right", "p", "drift")
     right = (1, 2, 3)
-    yield Section("batches", "Handwriting: accuracy and drift", loud, head, right)
+    yield Section("batches", "Handwriting: accuracy and drift", loud, head, right, _CORRECTED)
     title = f"{'Other batches' if loud else 'Handwriting'}: no change beyond chance"
     yield Section("batches-quiet", title, quiet, head, right, folded=True, noise=True)
 
@@ -205,7 +206,7 @@ def confusion(result: Comparison) -> Iterator[Section]:
         row(one.name, str(one.old), str(one.new), f"{one.new - one.old:+d}")
         for one in result.changes.confusion
     ]
-    title = "Confusions: what changed most" if loud else "Confusions: changed by chance"
+    title = "Confusions on the test set: " + ("what changed most" if loud else "changed by chance")
     rest = len(rows) - _MOST_PAIRS
     note = f"{count(rest, 'more pair')} changed." if rest > 0 else ""
     head, right = ("written, read", *BEFORE_NOW, "change"), (1, 2, 3)
@@ -246,9 +247,9 @@ def curves(result: Comparison) -> Section:
     rows = [row("epochs", *(str(len(side)) if side else NONE for side in (epochs.old, epochs.new)))]
     for key, what, best in (
         ("val/accuracy", "validation accuracy", max),
-        ("val/loss", "validation loss", min),
+        ("val/loss", "validation objective", min),
         ("train/accuracy", "training accuracy", None),
-        ("train/loss", "training loss", None),
+        ("train/loss", "training objective", None),
     ):
         show = percent if key.endswith("accuracy") else "{:.4f}".format
         both = (changed[key].old, changed[key].new)
