@@ -82,7 +82,9 @@ def list_(as_json: bool) -> None:
     if not versions:
         click.echo("No version yet; run 'digits models register'.")
         return
-    table = Table("version", "stages", "test accuracy", "date", "data", "weights", "commit")
+    table = Table(box=None, pad_edge=False)
+    for name in ("version", "stages", "accuracy", "date", "data", "weights", "commit"):
+        table.add_column(name, overflow="fold")
     for version in versions:
         digest = next(iter(version.weights.values()), "-")
         accuracy = "-" if version.accuracy is None else f"{version.accuracy:.2%}"
