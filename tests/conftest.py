@@ -348,6 +348,9 @@ def write_params(root: Path, train: int, test: int) -> None:
     folder = root / "data" / "mnist"
     document["fetch"]["sha256"] = {p.name: files.sha256(p) for p in sorted(folder.iterdir())}
     document["validate"] |= {"train_count": train, "test_count": test, "max_duplicate_share": 0.02}
+    document["validate"]["max_near_copy_share"] = (
+        0.03  # 43 people repeat themselves, in 8 × 8 pixels
+    )
     document["preprocess"] |= {"val_count": 200, "val_runs": 2, "val_guard": 10}
     document["evaluate"]["doubted_labels"] = [3]
     document["models"]["accurate"] |= {"epochs": 3, "batch_size": 32, "widths": [8, 16, 32, 32]}

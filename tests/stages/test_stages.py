@@ -55,10 +55,29 @@ def test_validate_names_what_is_wrong(built_project: Project) -> None:
 
 
 def test_the_validation_report_is_reproducible(built_project: Project) -> None:
-    before = built_project.validation_report.read_bytes()
+    names = ["validation_report", "doubted_labels", "doubted_labels_sheet"]
+    before = [getattr(built_project, name).read_bytes() for name in names]
     assert stage(built_project, "validate").returncode == 0
-    assert built_project.validation_report.read_bytes() == before
+    assert [getattr(built_project, name).read_bytes() for name in names] == before
     assert (built_project.html / "data-docs" / "index.html").is_file()
+
+
+def test_validate_lists_labels_that_are_doubted_with_their_images(built_project: Project) -> None:
+    index = files.read_table(built_project.ingested / "index.parquet")
+    images = files.read_array(built_project.ingested / "images.npy")
+    wrong = [50, 500, 900, 1450]
+    index.loc[wrong, "label"] = (index.loc[wrong, "label"] + 3) % 10
+    files.write_table(built_project.ingested / "index.parquet", index)
+    assert stage(built_project, "validate").returncode == 0  # reported, not blocked
+    table = pd.read_csv(built_project.doubted_labels)
+    first = table[table["similar"].eq(0)]
+    assert len(set(first["id"]) & set(wrong)) >= 3
+    row = table[table["id"].eq(1450)].iloc[0]
+    assert (row["set"], row["index"]) == ("test", 50)
+    for cell, number in zip(
+        sheets.cells(built_project.doubted_labels_sheet.read_bytes()), table["id"], strict=False
+    ):
+        np.testing.assert_array_equal(cell, images[number])
 
 
 def test_preprocess_puts_no_image_in_two_splits(built_project: Project) -> None:

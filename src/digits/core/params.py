@@ -62,6 +62,16 @@ class Validate(Section):
     max_class_share: Share
     max_mean_intensity: Share  # 0–1; higher means inverted, as ink is white
     max_duplicate_share: Share
+    max_near_copy_share: Share  # shifted, recompressed or noisy; also of test images in train
+    max_wrong_labels: Share  # that a set's other images contradict
+    min_agreement: Share  # of train and test: labels of one that the other's witness reads
+    min_digit_agreement: Share  # the same for each digit
+    min_outside_agreement: Share  # labels of handwriting that train's witness reads
+    max_exchanged: Share  # images that an exchange of digits would let a witness read right
+    max_contradicted: Share  # labels of a new batch against which model and witness agree
+    max_unsure: Share  # images of a new batch that model and witness don't read alike and surely
+    chance: Annotated[float, Field(gt=0, le=0.5)]  # of breaking a bound without deserving it
+    trusted_batches: tuple[str, ...]  # handwriting whose labels need not agree with train's
 
 
 class Preprocess(Section):

@@ -42,6 +42,8 @@ class Project:
     # results, reviewed by people and tracked by git
     reports = _Below("reports")
     validation_report = _Below("reports/validation.json")
+    doubted_labels = _Below("reports/labels.csv")
+    doubted_labels_sheet = _Below("reports/labels.png")
     model_card = _Below("reports/model.json")
     training_curves = _Below("reports/training")
     metrics = _Below("reports/metrics.json")

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 import jinja2
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from digits.core.errors import DataError, DigitsError
@@ -21,6 +22,7 @@ from digits.formatting import percent
 from digits.gate import pictures
 from digits.gate.evidence import TEST, Evidence, figure
 from digits.gate.pictures import Tile
+from digits.plots import sheets
 from digits.registry import history
 from digits.registry.record import mapping, text
 from digits.reports import gate, origin, sources, verdict
@@ -28,6 +30,7 @@ from digits.reports.comparison import images
 from digits.reports.sources import Sources, without_folder
 from digits.versioning import dvc
 
+DOUBTED_SHOWN = 100  # reports/labels.csv has more
 MISTAKES_LISTED = 200  # rows; reports/mistakes.csv has all
 GLYPHS_SHOWN = 40  # images of a gallery; the sheets in reports/ have all
 _PLOTS = ("confusion", "per_digit", "curves", "calibration")
@@ -70,6 +73,7 @@ def _render(project: Project) -> str:
         misread=_misread(project, judged.challenger, TEST),
         mistakes=wrong[:MISTAKES_LISTED],
         mistakes_total=len(wrong),
+        doubted=_doubted(project),
         batches=_batches(project, found, judged.challenger),
         history=versions,
         history_problem=history_problem,
@@ -109,6 +113,15 @@ def _gallery(tiles: Sequence[Tile]) -> dict[str, Any]:
         if tile.image is not None
     ]
     return {"total": len(tiles), "shown": shown}
+
+
+def _doubted(project: Project) -> list[dict[str, Any]]:
+    """The labels that the validate stage doubts, with their images; empty without them."""
+    if not (project.doubted_labels.is_file() and project.doubted_labels_sheet.is_file()):
+        return []
+    rows = pd.read_csv(project.doubted_labels).to_dict("records")[:DOUBTED_SHOWN]
+    images = sheets.cells(project.doubted_labels_sheet.read_bytes())
+    return [row | {"image": _uri(_png(image))} for row, image in zip(rows, images, strict=False)]
 
 
 def _png(image: np.ndarray) -> bytes:
