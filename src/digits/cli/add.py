@@ -28,21 +28,34 @@ _MAX_NAMED = 5  # quarantined pictures
 )
 @click.option("--writer", default="", help="The writer, where --labels doesn't name one.")
 @click.option("--accept-drift", is_flag=True, help="Accept the batch despite drift.")
+@click.option(
+    "--accept-labels",
+    is_flag=True,
+    help="Accept the batch although model and witness read it otherwise, or can't.",
+)
 @_terminal.json_option
 def command(
-    path: Path, name: str, labels: Path | None, writer: str, accept_drift: bool, as_json: bool
+    path: Path,
+    name: str,
+    labels: Path | None,
+    writer: str,
+    accept_drift: bool,
+    accept_labels: bool,
+    as_json: bool,
 ) -> None:
     """Check a batch of handwriting, and add it to the data if it passes.
 
     PATH is a folder of pictures, one picture, an IDX file of images, an .npz file with 'images'
     and optionally 'labels', or a CSV with 28 × 28 pixels per row, optionally after a label.
-    Pictures in folders named 0 to 9 need no --labels.
+    Pictures in folders named 0 to 9 need no --labels. Labels are for all pictures or for none.
 
     \b
     unreadable pictures  copied to build/quarantine/NAME, with reasons.csv;
-                         the rest of the batch is used
-    invalid, or drift    rejected, nothing is stored (--accept-drift overrides
-                         drift only)
+    or no digits         the rest of the batch is used
+    invalid              rejected, nothing is stored. If what is invalid is how
+                         model and witness read it (labels they contradict,
+                         mostly no digits), --accept-labels overrides
+    drift                rejected, too; --accept-drift overrides
     accepted, labelled   stored in data/handwriting/NAME: a new version of
                          data/ (data.dvc)
     accepted, unlabelled stored in build/handwriting/NAME, outside data/
@@ -65,6 +78,7 @@ def command(
             labels,
             writer=writer,
             accept_drift=accept_drift,
+            accept_labels=accept_labels,
             on_picture=on_done,
         )
     if as_json:
@@ -87,13 +101,18 @@ def _show(batch: "IntakeResult", project: Project) -> None:
     passed = sum(check["success"] for check in checks)
     click.echo(f"validation: {passed} of {len(checks)} expectations hold")
     drift = headline(batch.drift) if batch.drift else f"not checked, {batch.drift_skipped}"
-    click.echo(f"drift: {drift}")
+    click.echo(f"drift: {drift}" + (f"; {batch.shares}" if batch.shares else ""))
     if batch.data_version:
         click.echo(
             f"added: {batch.kept}, data version {batch.data_version[:12]}\n"
             "Next: commit data.dvc and run 'dvc push'. To train on the batch, add it to "
             "preprocess.train_batches in params.yaml and run 'digits run'."
         )
+        if not batch.validation["success"]:
+            click.echo(
+                f"Its labels were accepted unread: add {batch.name} to validate.trusted_batches in "
+                "params.yaml, or the next run will stop at it."
+            )
     elif batch.accepted:
         click.echo(f"stored: {batch.kept}; add it again with --labels to make it part of data/")
 
@@ -107,5 +126,6 @@ def _reasons(batch: "IntakeResult") -> str:
         if not check["success"]
     ]
     if batch.drift and batch.drift.drift:
-        reasons.append(f"{headline(batch.drift)}; add --accept-drift to accept it")
+        shares = f"; {batch.shares}" if batch.shares else ""
+        reasons.append(f"{headline(batch.drift)}{shares}; add --accept-drift to accept it")
     return "; ".join(reasons)

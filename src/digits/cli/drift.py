@@ -39,7 +39,8 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
     run 'digits run' first. The batch is not stored.
 
     \b
-    Exit codes: 0 no drift, 1 drift, 2 the batch can't be read or there is no model
+    Exit codes: 0 no drift, 1 drift, 2 the batch can't be read, only a part has labels, or there is
+    no model
     \b
     Examples:
       digits drift scans/
@@ -53,6 +54,8 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
     detector = DriftDetector.load(project.root)
     with _terminal.progress("reading", None) as on_done:
         batch = intake.parse(path, labels, on_picture=on_done)
+    if labels:
+        batch.check_labels(labels)
     result = detector.check(batch.images, batch.labels, html)
     if as_json:
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]

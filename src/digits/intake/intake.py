@@ -8,7 +8,7 @@ Unreadable pictures are copied to build/quarantine/<name>/, with reasons.csv; th
 import hashlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from digits.data import handwriting
 from digits.data.handwriting import Entry
 from digits.drift.detector import REFERENCE, DriftDetector, DriftResult
 from digits.images import decoding, glyphs
-from digits.intake import readers
+from digits.intake import judging, readers
+from digits.validation.readings import SUITE as READINGS
+from digits.validation.readings import Readings
 from digits.versioning import dvc
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 
 _MAX_BATCH = 2 << 30  # bytes of pictures in one batch, all in memory at once
 _MAX_QUARANTINE = 200 << 20  # bytes of refused pictures to copy
+_EXAMPLES = 5  # pictures without a label that an error names
+_NO_DIGIT = (
+    "no digit that the model or the witness can read; check it, and add it again if it is one"
+)
 
 Progress = Callable[[int], None]  # gets the number of pictures done
 
@@ -42,12 +48,43 @@ class ParsedBatch:
         labels: int64 `(n,)`, as given; None if any picture has none.
         entries: the original pictures; labels other than 0–9 are None.
         refused: name and reason of each picture that can't be read or has no ink.
+        names: of the usable pictures, as in the folder or array.
+        unlabelled: those without a label.
     """
 
     images: np.ndarray
     labels: np.ndarray | None
     entries: list[Entry]
     refused: list[tuple[str, str]]
+    names: list[str]
+    unlabelled: list[str]
+
+    def check_labels(self, path: Path) -> None:
+        """Labels are for all pictures or for none.
+
+        Raises:
+            DataError: some have none; the message counts them.
+        """
+        missing, n = len(self.unlabelled), len(self.images)
+        if 0 < missing < n:
+            examples = ", ".join(self.unlabelled[:_EXAMPLES])
+            raise DataError(
+                f"{path}: {missing:,} of {n:,} pictures have no label, e.g. {examples}; label "
+                "these, remove them, or add the pictures without any labels"
+            )
+
+    def without(self, rejected: np.ndarray, reason: str) -> "ParsedBatch":
+        """The batch with some pictures, bool `(n,)`, among the refused."""
+        kept = np.flatnonzero(~rejected)
+        refused = [(self.names[row], reason) for row in np.flatnonzero(rejected)]
+        return replace(
+            self,
+            images=self.images[kept],
+            labels=None if self.labels is None else self.labels[kept],
+            entries=[self.entries[row] for row in kept],
+            names=[self.names[row] for row in kept],
+            refused=self.refused + refused,
+        )
 
 
 @dataclass(frozen=True)
@@ -55,9 +92,11 @@ class IntakeResult:
     """The result of adding a batch.
 
     Attributes:
-        accepted: valid, and without drift unless drift was accepted.
+        accepted: valid, unless what is invalid are readings and these were accepted; and without
+            drift, unless drift was accepted.
         validation: as returned by `expectations.validate_batch`.
         drift: None if drift was not checked, for the reason in `drift_skipped`.
+        shares: if digits' shares have drifted, which digit's most.
         kept: where the batch is stored, relative to the project; None if it was rejected.
         data_version: DVC's hash of data/ with the batch; None if the batch isn't part of data/.
     """
@@ -70,6 +109,7 @@ class IntakeResult:
     validation: dict[str, Any]
     drift: DriftResult | None
     drift_skipped: str | None
+    shares: str | None
     kept: str | None
     data_version: str | None
 
@@ -96,12 +136,14 @@ def parse(
     digits: list[int | None] = []
     entries: list[Entry] = []
     refused: list[tuple[str, str]] = []
+    names: list[str] = []
     size = 0
     for number, picture in enumerate(readers.load(path, labels, writer), 1):
         try:
             images.append(_image(picture))
             digits.append(picture.label)
             entries.append(_entry(picture, path))
+            names.append(picture.name)
         except PictureError as exc:
             refused.append((picture.name, str(exc).removeprefix(f"{picture.name}: ")))
         size += len(picture.data)
@@ -111,10 +153,9 @@ def parse(
             on_picture(number)
     if not images:
         raise DataError(f"{path}: no usable picture; {refused[0][0]}: {refused[0][1]}")
-    labelled = None not in digits
-    return ParsedBatch(
-        np.stack(images), np.array(digits, dtype=np.int64) if labelled else None, entries, refused
-    )
+    unlabelled = [name for name, digit in zip(names, digits, strict=True) if digit is None]
+    labels_ = None if unlabelled else np.array(digits, dtype=np.int64)
+    return ParsedBatch(np.stack(images), labels_, entries, refused, names, unlabelled)
 
 
 def add(
@@ -125,22 +166,29 @@ def add(
     *,
     writer: str = "",
     accept_drift: bool = False,
+    accept_labels: bool = False,
     on_picture: Progress | None = None,
 ) -> IntakeResult:
     """Check a batch, and store it if it is accepted; data/ changes only if it is labelled, too.
 
     Raises:
-        DataError: the name is invalid or in use, data/ isn't complete, or no picture is usable.
+        DataError: the name is invalid or in use, data/ isn't complete, no picture is usable, or
+            only some have labels.
         BusyError: the pipeline is running.
     """
     _check_target(project, name)
     batch = parse(path, labels, writer, on_picture)
-    _quarantine(project.quarantine / name, path, batch.refused)
-    report = _validate(project, batch)
-    drift, skipped = (
-        _check_drift(project, batch) if report["success"] else (None, "data is invalid")
+    batch.check_labels(labels or path)
+    seen = judging.Readers.load(project).read(batch.images)
+    report = validate(project, batch, seen)
+    valid = all(
+        e["success"] or (accept_labels and e["suite"] == READINGS) for e in report["expectations"]
     )
-    accepted = bool(report["success"]) and (accept_drift or not (drift and drift.drift))
+    if report["success"] and (doubtful := seen.no_digit(batch.labels)).any():
+        batch = batch.without(doubtful, _NO_DIGIT)
+    _quarantine(project.quarantine / name, path, batch.refused)
+    drift, skipped = _check_drift(project, batch) if valid else (None, "data is invalid")
+    accepted = valid and (accept_drift or not (drift and drift.drift))
     folder, version = None, None
     if accepted and batch.labels is not None:
         folder = project.handwriting / name
@@ -157,6 +205,7 @@ def add(
         validation=report,
         drift=drift,
         drift_skipped=skipped,
+        shares=_shares(project, batch, drift),
         kept=project.relative(folder) if folder else None,
         data_version=version,
     )
@@ -207,10 +256,12 @@ def _quarantine(folder: Path, path: Path, refused: list[tuple[str, str]]) -> Non
         files.write_table(temporary / "reasons.csv", pd.DataFrame(rows))
 
 
-def _validate(project: Project, batch: ParsedBatch) -> dict[str, Any]:
+def validate(project: Project, batch: ParsedBatch, seen: Readings) -> dict[str, Any]:
+    """Check a batch against the expectations, as `expectations.validate_batch` returns them."""
     from digits.validation import expectations
 
-    return expectations.validate_batch(_index(project, batch), batch.images)
+    bounds = params.load(project.params).validate_
+    return expectations.validate_batch(_index(project, batch), batch.images, seen, bounds)
 
 
 def _index(project: Project, batch: ParsedBatch) -> "pd.DataFrame":
@@ -241,6 +292,13 @@ def _check_drift(project: Project, batch: ParsedBatch) -> tuple[DriftResult | No
         return None, f"fewer than {min_count} pictures ('drift.min_count' in params.yaml)"
     detector = DriftDetector.load(project.root)
     return detector.check(batch.images, batch.labels), None
+
+
+def _shares(project: Project, batch: ParsedBatch, drift: DriftResult | None) -> str | None:
+    """Which digit's share is farthest from the reference, if shares have drifted."""
+    if not drift or not drift.tests["digit"]["drift"]:
+        return None
+    return judging.unusual_shares(project, batch.images, batch.labels)
 
 
 def _store(project: Project, folder: Path, entries: list[Entry]) -> str:

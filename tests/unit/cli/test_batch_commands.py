@@ -8,6 +8,7 @@ import pytest
 from conftest import exit_code
 
 from digits.core.project import Project
+from digits.data import handwriting
 
 
 @pytest.fixture
@@ -64,15 +65,45 @@ def test_add_says_where_the_batch_is_and_what_to_do_next(
     assert "already exists; choose another name" in capsys.readouterr().err
 
 
-def test_add_rejects_strange_handwriting_unless_drift_is_accepted(
+def test_add_rejects_strange_handwriting_unless_both_flags_accept_it(
     strange: Path, built_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert exit_code("add", str(strange), "--name", "odd", "--json") == 1
+    assert exit_code("add", str(strange), "--name", "odd", "--accept-drift") == 1
+    error = capsys.readouterr().err
+    assert "images that model and witness don't read alike and surely: at most" in error
+    assert "--accept-labels overrides" in error
+    assert exit_code("add", str(strange), "--name", "odd", "--accept-labels", "--json") == 1
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     assert document["accepted"] is False
     assert document["drift"]["drift"] is True
     assert document["kept"] is None
     assert "add --accept-drift to accept it" in captured.err
-    assert exit_code("add", str(strange), "--name", "odd", "--accept-drift") == 0
+    both = ("--accept-labels", "--accept-drift")
+    assert exit_code("add", str(strange), "--name", "odd", *both) == 0
     assert "stored: build/handwriting/odd" in capsys.readouterr().out
+
+
+def test_drift_refuses_labels_for_some_pictures_only(
+    tmp_path: Path, built_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.load(built_project.splits / "val-images.npy")[:30]
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number, image in enumerate(images):
+        (scans / f"{number:02d}.pgm").write_bytes(handwriting.pgm(image))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("filename,label\n" + "".join(f"{n:02d}.pgm,1\n" for n in range(10)))
+    assert exit_code("drift", str(scans), "--labels", str(labels)) == 2
+    assert "labels.csv: 20 of 30 pictures have no label, e.g. 10.pgm" in capsys.readouterr().err
+
+
+def test_add_names_the_digit_whose_share_is_unusual(
+    tmp_path: Path, built_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.load(built_project.splits / "val-images.npy")
+    labels = np.load(built_project.splits / "val-labels.npy")
+    rows = np.concatenate([np.flatnonzero(labels == 3), np.flatnonzero(labels != 3)[:20]])
+    np.savez(tmp_path / "threes.npz", images=images[rows], labels=labels[rows])
+    assert exit_code("add", str(tmp_path / "threes.npz"), "--name", "threes") == 1
+    assert "digit 3 is" in capsys.readouterr().err

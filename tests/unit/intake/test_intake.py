@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import run
+from faults import pictures
 from PIL import Image
 
 from digits.core import locking
@@ -137,12 +138,12 @@ def test_a_batch_with_drift_is_rejected_unless_drift_is_accepted(
         with Image.open(path) as picture:
             sheared = picture.transform((90, 60), Image.Transform.AFFINE, lean, fillcolor=255)
         sheared.save(path)
-    done = intake.add(built_project, batch, "leaning")
+    done = intake.add(built_project, batch, "leaning", accept_labels=True)
     assert done.drift is not None
     assert done.drift.drift
     assert done.drift.tests["slant"]["drift"]
     assert not done.accepted
-    done = intake.add(built_project, batch, "leaning", accept_drift=True)
+    done = intake.add(built_project, batch, "leaning", accept_drift=True, accept_labels=True)
     assert done.accepted
     assert done.kept == "data/handwriting/leaning"
 
@@ -197,9 +198,64 @@ def test_a_batch_without_usable_pictures_is_an_error(tmp_path: Path) -> None:
         intake.parse(tmp_path)
 
 
-def test_a_batch_with_a_missing_label_is_unlabelled(batch: Path) -> None:
+def test_labels_for_some_pictures_only_are_an_error_that_counts(
+    small_project: Project, batch: Path
+) -> None:
     path = next(batch.glob("*/*.png"))
     path.rename(batch / path.name)
-    inspected = intake.parse(batch)
-    assert inspected.labels is None
-    assert sum(entry.label is None for entry in inspected.entries) == 1
+    with pytest.raises(
+        DataError, match=rf"1 of 30 pictures have no label, e\.g\. {path.name}; lab"
+    ):
+        intake.add(small_project, batch, "mine")
+    table = batch.parent / "labels.csv"
+    names = sorted(path.name for path in batch.rglob("*.png"))
+    table.write_text("filename,label\n" + "".join(f"{name},\n" for name in names[:7]))
+    assert intake.parse(batch, table).labels is None  # none has one: an unlabelled batch
+    table.write_text(table.read_text() + "".join(f"{name},3\n" for name in names[7:20]))
+    with pytest.raises(DataError, match=r"labels\.csv: 17 of 30 pictures have no label"):
+        intake.add(small_project, batch, "mine", table)
+
+
+LABEL_FAULTS = {
+    "shifted by one": (lambda labels: (labels + 1) % 10, "all labels shifted by"),
+    "misaligned": (lambda labels: np.roll(labels, 1), "the label of the next row"),
+}
+
+
+@pytest.mark.parametrize("fault", LABEL_FAULTS)
+def test_labels_that_the_images_contradict_are_invalid_not_drift(
+    small_project: Project, real_digits: tuple[np.ndarray, np.ndarray], tmp_path: Path, fault: str
+) -> None:
+    change, reason = LABEL_FAULTS[fault]
+    images, labels = (array[200:260] for array in real_digits)
+    np.savez(tmp_path / "batch.npz", images=images, labels=change(labels.astype(int)))
+    done = intake.add(small_project, tmp_path / "batch.npz", "mine", accept_drift=True)
+    assert not done.accepted
+    (broken,) = (e for e in done.validation["expectations"] if not e["success"])
+    assert broken["says"].startswith("labels that train's witness contradicts: at most")
+    assert reason in broken["advice"]
+    assert broken["unexpected_count"] > 40
+    done = intake.add(small_project, tmp_path / "batch.npz", "mine", accept_labels=True)
+    assert done.kept == "data/handwriting/mine"
+
+
+def test_what_shows_no_digit_is_invalid_if_it_is_most_and_quarantined_if_it_is_some(
+    built_project: Project, real_digits: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    letters = pictures.printed(pictures.LETTERS, rng.integers(10, size=80), rng)
+    letters = rng.permutation(np.unique(letters, axis=0))[:60]
+    np.savez(tmp_path / "letters.npz", images=letters)
+    done = intake.add(built_project, tmp_path / "letters.npz", "letters", accept_drift=True)
+    assert not done.accepted
+    broken = [e["says"] for e in done.validation["expectations"] if not e["success"]]
+    unsure = "images that model and witness don't read alike and surely"
+    assert any(says.startswith(unsure) for says in broken)
+    digits = real_digits[0][200:260]
+    np.savez(tmp_path / "few.npz", images=np.concatenate([digits, letters[:6]]))
+    done = intake.add(built_project, tmp_path / "few.npz", "few", accept_drift=True)
+    assert done.accepted
+    named = {name for name, reason in done.refused if reason.startswith("no digit that the model")}
+    assert len(named & {f"few.npz#{row}" for row in range(60, 66)}) >= 1
+    assert len(named) <= 10
+    assert done.n == 66 - len(named)
