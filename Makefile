@@ -9,7 +9,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock run repro server stop test bench bytes kills check format
+.PHONY: help setup lock run repro server stop test bench bytes faults kills check format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ test: $(STAMP) ## run all tests and measure coverage
 
 bytes: $(STAMP) ## train a little in several ways, also on emulated CPUs, and compare the bytes (CPUS="Haswell", CPUS=none)
 	@PYTHONPATH=tests python -m portability $(CPUS)
+
+faults: $(STAMP) ## inject faults into data, and see what catches them, and that clean data passes (SEED=1 CLEAN=100)
+	@PYTHONPATH=tests python -m faults $(SEED) $(CLEAN)
 
 kills: $(STAMP) ## SIGKILL the registry's commands 200 times (half an hour), and check what remains (KILLS=20)
 	@PYTHONPATH=tests python -m chaos $(KILLS)

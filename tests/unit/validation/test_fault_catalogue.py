@@ -1,0 +1,46 @@
+"""Each fault of a data set is stopped, named and counted; the same faults as in `make faults`."""
+
+import numpy as np
+import pytest
+from faults import datasets
+from faults.datasets import Data, Fault
+
+from digits.core.params import Validate
+
+TRAIN, TEST = 1000, 400
+PARAMS = Validate(
+    train_count=TRAIN,
+    test_count=TEST,
+    min_class_share=0.06,
+    max_class_share=0.18,
+    max_mean_intensity=0.5,
+    max_duplicate_share=0.001,
+    max_near_copy_share=0.03,
+    max_wrong_labels=0.035,
+    min_agreement=0.9,
+    min_digit_agreement=0.7,
+    min_outside_agreement=0.62,
+    max_exchanged=0.05,
+    max_contradicted=0.01,
+    max_unsure=0.25,
+    chance=1e-3,
+    trusted_batches=(),
+)
+
+
+@pytest.fixture(scope="module")
+def clean(real_digits: tuple[np.ndarray, np.ndarray]) -> Data:
+    images, labels = real_digits
+    parts = [slice(0, TRAIN), slice(TRAIN, TRAIN + TEST), slice(TRAIN + TEST, None)]
+    return Data(*((images[part], labels[part]) for part in parts))
+
+
+def test_clean_data_breaks_nothing(clean: Data) -> None:
+    assert datasets.check(clean, PARAMS) == []
+
+
+@pytest.mark.parametrize("fault", datasets.faults(permuted=0.1), ids=lambda fault: fault.name)
+def test_a_fault_is_named_and_counted(clean: Data, fault: Fault) -> None:
+    found = datasets.judge(fault, clean, PARAMS, np.random.default_rng(1))
+    assert found.named, found.lines
+    assert found.counted, found.lines
