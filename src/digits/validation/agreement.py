@@ -42,7 +42,10 @@ def labelled_sets(index: pd.DataFrame, images: np.ndarray) -> dict[str, Labelled
     """
     labels = pd.to_numeric(index["label"], errors="coerce").astype("Float64")
     known = labels.isin(_DIGITS).fillna(False).to_numpy(bool)
-    names = index["split"].where(index["split"].ne("handwriting"), index["batch"]).to_numpy()
+    batches = index["batch"].where(
+        ~index["batch"].isin(["train", "test"]), "batch " + index["batch"]
+    )
+    names = index["split"].where(index["split"].ne("handwriting"), batches).to_numpy()
     rows_of = {str(name): np.flatnonzero(known & (names == name)) for name in pd.unique(names)}
     return {
         name: Labelled(
@@ -99,7 +102,7 @@ def doubted(suites: Iterable[Suite], sets: Mapping[str, Labelled]) -> pd.DataFra
     for name in ("train", "test"):
         if (table := tables.get(_own(name))) is not None:
             table = table[table["wrong"]].head(_CANDIDATES)
-            rows = pd.Index(sets[name].ids).get_indexer(table["id"])
+            rows = table["row"].to_numpy()
             similar = witness.support(sets[name].features, sets[name].labels, rows)
             found.append(table.assign(set=name, index=rows, similar=similar))
     columns = ["set", "index", "id", "label", "read", "similar", "trust"]
@@ -204,10 +207,14 @@ def _misaligned(one: Labelled) -> str:
 
 
 def suspects(one: Labelled, testimony: Testimony) -> pd.DataFrame:
-    """`id`, `label`, `read`, `trust`, `wrong` and `other` (read otherwise), least trusted first."""
+    """A row for each image, the least trusted label first.
+
+    `id`, `row` in the set, `label`, `read`, `trust`, `wrong`, and `other`: read otherwise.
+    """
     table = pd.DataFrame(
         {
             "id": one.ids,
+            "row": np.arange(len(one.ids)),
             "label": one.labels,
             "read": testimony.read,
             "trust": testimony.trust.round(4),
