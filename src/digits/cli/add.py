@@ -60,7 +60,8 @@ def command(
                          data/ (data.dvc)
     accepted, unlabelled stored in build/handwriting/NAME, outside data/
     \b
-    Exit codes: 0 accepted, 1 rejected, 2 NAME is in use or nothing is readable
+    Exit codes: 0 accepted, 1 rejected, 2 NAME is in use, nothing is readable, or only
+    some pictures have labels
     \b
     Examples:
       digits add scans/ --name march --labels march.csv

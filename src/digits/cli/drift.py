@@ -39,8 +39,8 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
     run 'digits run' first. The batch is not stored.
 
     \b
-    Exit codes: 0 no drift, 1 drift, 2 the batch can't be read, only a part has labels, or there is
-    no model
+    Exit codes: 0 no drift, 1 drift, 2 the batch can't be read, only some pictures have
+    labels, or there is no model
     \b
     Examples:
       digits drift scans/

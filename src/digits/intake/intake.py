@@ -73,8 +73,14 @@ class ParsedBatch:
                 "these, remove them, or add the pictures without any labels"
             )
 
-    def without(self, rejected: np.ndarray, reason: str) -> "ParsedBatch":
-        """The batch with some pictures, bool `(n,)`, among the refused."""
+    def without(self, rejected: np.ndarray, reason: str, path: Path) -> "ParsedBatch":
+        """The batch with some pictures, bool `(n,)`, among the refused.
+
+        Raises:
+            DataError: no picture is left.
+        """
+        if rejected.all():
+            raise DataError(f"{path}: no usable picture; {self.names[0]}: {reason}")
         kept = np.flatnonzero(~rejected)
         refused = [(self.names[row], reason) for row in np.flatnonzero(rejected)]
         return replace(
@@ -184,8 +190,8 @@ def add(
     valid = all(
         e["success"] or (accept_labels and e["suite"] == READINGS) for e in report["expectations"]
     )
-    if report["success"] and (doubtful := seen.no_digit(batch.labels)).any():
-        batch = batch.without(doubtful, _NO_DIGIT)
+    if report["success"]:
+        batch = batch.without(seen.no_digit(batch.labels), _NO_DIGIT, path)
     _quarantine(project.quarantine / name, path, batch.refused)
     drift, skipped = _check_drift(project, batch) if valid else (None, "data is invalid")
     accepted = valid and (accept_drift or not (drift and drift.drift))

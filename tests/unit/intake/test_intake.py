@@ -14,7 +14,8 @@ from digits.core import locking
 from digits.core.errors import BusyError, DataError, StageError
 from digits.core.project import Project
 from digits.data import handwriting
-from digits.intake import intake
+from digits.intake import intake, judging
+from digits.validation.readings import Readings
 from digits.versioning import dvc
 
 
@@ -259,3 +260,18 @@ def test_what_shows_no_digit_is_invalid_if_it_is_most_and_quarantined_if_it_is_s
     assert len(named & {f"few.npz#{row}" for row in range(60, 66)}) >= 1
     assert len(named) <= 10
     assert done.n == 66 - len(named)
+
+
+def test_a_batch_of_which_nothing_would_be_left_is_an_error(
+    small_project: Project, batch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Puzzled:
+        def read(self, images: np.ndarray) -> Readings:
+            n = len(images)
+            return Readings(np.zeros(n), np.ones(n), np.zeros(n, dtype=bool), np.zeros_like)
+
+    monkeypatch.setattr(judging.Readers, "load", lambda _: Puzzled())
+    path = next(batch.glob("*/*.png")).rename(batch.parent / "one.png")
+    with pytest.raises(DataError, match=r"no usable picture; one\.png: no digit that the model"):
+        intake.add(small_project, path, "mine")
+    assert not (small_project.build / "handwriting" / "mine").exists()
