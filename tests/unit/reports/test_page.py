@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import exit_code
@@ -18,6 +19,7 @@ from repository import commit_all, git
 
 from digits.core.errors import DataError
 from digits.core.project import Project
+from digits.plots import sheets
 from digits.registry import registry
 from digits.reports import page
 
@@ -279,6 +281,19 @@ def test_hostile_text_stays_text(project: Project) -> None:
     assert f"{HOSTILE} differs from the training data" in seen.words
     assert "script" not in seen.tags
     assert seen.tags.count("img") == clean.tags.count("img")
+
+
+def test_doubted_labels_are_shown_with_their_images(project: Project) -> None:
+    before = Seen(page.build(project))
+    assert "Labels that are doubted" not in before.words
+    header = "set,index,id,label,read,similar,trust\n"
+    project.doubted_labels.write_text(f"{header}train,7,7,4,9,0,-3.5\n<i>,8,60008,1,2,1,-2.5\n")
+    images = np.full((2, 28, 28), 90, dtype=np.uint8)
+    project.doubted_labels_sheet.write_bytes(sheets.sheet(images))
+    seen = Seen(page.build(project))
+    assert "labelled 4, read 9 #7 of train" in seen.words
+    assert "labelled 1, read 2 #8 of <i>" in seen.words
+    assert seen.tags.count("img") == before.tags.count("img") + 2
 
 
 def test_bars_share_one_scale_and_are_sorted_by_distance(project: Project) -> None:
