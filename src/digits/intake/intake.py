@@ -22,7 +22,7 @@ from digits.data.handwriting import Entry
 from digits.drift.detector import REFERENCE, DriftDetector, DriftResult
 from digits.images import decoding, glyphs
 from digits.intake import judging, readers
-from digits.validation.readings import SUITE as READINGS
+from digits.validation import readings
 from digits.validation.readings import Readings
 from digits.versioning import dvc
 
@@ -188,7 +188,8 @@ def add(
     seen = judging.Readers.load(project).read(batch.images)
     report = validate(project, batch, seen)
     valid = all(
-        e["success"] or (accept_labels and e["suite"] == READINGS) for e in report["expectations"]
+        e["success"] or (accept_labels and e["suite"] == readings.SUITE)
+        for e in report["expectations"]
     )
     if report["success"]:
         batch = batch.without(seen.no_digit(batch.labels), _NO_DIGIT, path)
@@ -267,7 +268,10 @@ def validate(project: Project, batch: ParsedBatch, seen: Readings) -> dict[str, 
     from digits.validation import expectations
 
     bounds = params.load(project.params).validate_
-    return expectations.validate_batch(_index(project, batch), batch.images, seen, bounds)
+    index = _index(project, batch)
+    judged = readings.suite(index["id"], batch.images, batch.labels, seen, bounds)
+    more = [judged] if judged.expectations else []
+    return expectations.validate_batch(index, batch.images, more)
 
 
 def _index(project: Project, batch: ParsedBatch) -> "pd.DataFrame":

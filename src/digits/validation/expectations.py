@@ -5,7 +5,7 @@ labels and images say about each other. Its threshold belongs in section `valida
 and in `Validate` of core/params.py.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from digits.core.params import Validate
-from digits.validation import agreement, checks, near_copies, readings
+from digits.validation import agreement, checks, near_copies
 from digits.validation.agreement import Labelled
 from digits.validation.checks import (
     Suite,
@@ -26,7 +26,6 @@ from digits.validation.checks import (
     mean,
     rarely,
 )
-from digits.validation.readings import Readings
 
 describe = checks.describe
 
@@ -79,7 +78,7 @@ def suites(
 
 
 def validate_batch(
-    index: pd.DataFrame, images: np.ndarray, seen: Readings | None, params: Validate
+    index: pd.DataFrame, images: np.ndarray, more: Sequence[Suite] = ()
 ) -> dict[str, Any]:
     """Check a batch of new handwriting before it is added to the data.
 
@@ -87,17 +86,12 @@ def validate_batch(
         index: one row per image: `id`, `sha256` of the glyph, and if known `label` (whole number)
             and `in_test` (whether the glyph is in MNIST's test set).
         images: uint8 `(n, 28, 28)`.
-        seen: what model and witness read, if that is to be judged.
+        more: further suites, such as `readings.suite`.
 
     Returns:
         As `checks.run`.
     """
-    found = [_batch_suite(index, images)]
-    if seen:
-        labels = index["label"].to_numpy(int) if "label" in index else None
-        judged = readings.suite(index["id"], images, labels, seen, params)
-        found += [judged] if judged.expectations else []
-    return checks.run(found, None)
+    return checks.run([_batch_suite(index, images), *more], None)
 
 
 def complete(index: pd.DataFrame, images: np.ndarray) -> bool:
