@@ -20,6 +20,7 @@ _DOUBTED = 200  # labels to report
 _CANDIDATES = 500  # of each set, the least trusted
 _TRUST_DECIMALS = 2  # the logarithms differ by CPU, by 1e-10
 _EXPLAINED = 0.2  # share of the images that an explanation must bring into agreement
+_CONVINCING = 0.6  # share that must agree then
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def explain(
     found = {name: float((digits == right).mean()) for name, (digits, right) in tried.items()}
     best = max(found, key=lambda name: found[name])
     gain = found[best] - float((seen == labels).mean())
-    return f"{percent(found[best])} agree {best}" if gain > _EXPLAINED else ""
+    convincing = gain > _EXPLAINED and found[best] > _CONVINCING
+    return f"{percent(found[best])} agree {best}" if convincing else ""
 
 
 _MOVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
