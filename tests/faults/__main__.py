@@ -25,7 +25,7 @@ from faults import batches, datasets
 from faults.datasets import Arrays, Data, Finding
 
 _COUNT, _TEST_COUNT = 10_000, 2_000  # images of a data set with faults
-_BATCH = 1_000  # images of a batch with faults; of 500, 5 % wrong labels are caught mostly
+_BATCH = 1_000  # images of a batch with faults; of 500, 5 % wrong labels may pass
 _CLEAN = 100  # random subsets of each kind that must not be blocked, unless CLEAN is given
 _SET_SIZES = (500, 700, 1000, 2000)
 _BATCH_SIZES = (20, 50, 100, 200, 500)
@@ -123,10 +123,10 @@ def _page(found: dict[str, Finding], clean: dict[str, int], seed: int, count: in
     return (
         "# Faults of data, and what catches them\n\n"
         f"Made by `make faults SEED={seed}`: each fault injected into {_COUNT:,} training and "
-        f"{_TEST_COUNT:,} test images of MNIST, or into a batch of {_BATCH:,}. None needs the drift "
-        f"check. Clean ones that were blocked: {blocked}. Dark ink on a light ground is no fault "
-        "of a batch: each picture is turned to white on black. The bounds and their reasons are in "
-        "section `validate` of `params.yaml`.\n\n"
+        f"{_TEST_COUNT:,} test images of MNIST, or into a batch of {_BATCH:,}. None needs the "
+        f"drift check. Clean ones that were blocked: {blocked}. Dark ink on a light ground is no "
+        "fault of a batch: each picture is turned to white on black. The bounds and their reasons "
+        "are in section `validate` of `params.yaml`.\n\n"
         + markdown_table(("fault", "what happens", "the message begins"), rows)
         + "\n"
     )
