@@ -8,7 +8,7 @@ import base64
 import importlib.resources
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeGuard
 
 import jinja2
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from digits.core import files
 from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
 from digits.formatting import percent
@@ -28,8 +29,10 @@ from digits.registry.record import mapping, text
 from digits.reports import gate, origin, sources, verdict
 from digits.reports.comparison import images
 from digits.reports.sources import Sources, without_folder
+from digits.validation import checks
 from digits.versioning import dvc
 
+_EXAMPLES = 5  # of a broken expectation
 DOUBTED_SHOWN = 100  # reports/labels.csv has more
 MISTAKES_LISTED = 200  # rows; reports/mistakes.csv has all
 GLYPHS_SHOWN = 40  # images of a gallery; the sheets in reports/ have all
@@ -74,6 +77,7 @@ def _render(project: Project) -> str:
         mistakes=wrong[:MISTAKES_LISTED],
         mistakes_total=len(wrong),
         doubted=_doubted(project),
+        expectations=_expectations(project, found.validation),
         batches=_batches(project, found, judged.challenger),
         history=versions,
         history_problem=history_problem,
@@ -119,9 +123,46 @@ def _doubted(project: Project) -> list[dict[str, Any]]:
     """The labels that the validate stage doubts, with their images; empty without them."""
     if not (project.doubted_labels.is_file() and project.doubted_labels_sheet.is_file()):
         return []
-    rows = pd.read_csv(project.doubted_labels).to_dict("records")[:DOUBTED_SHOWN]
-    images = sheets.cells(project.doubted_labels_sheet.read_bytes())
+    try:
+        rows = pd.read_csv(project.doubted_labels).to_dict("records")[:DOUBTED_SHOWN]
+        images = sheets.cells(project.doubted_labels_sheet.read_bytes())
+    except (DataError, ValueError):  # damaged
+        return []
     return [row | {"image": _uri(_png(image))} for row, image in zip(rows, images, strict=False)]
+
+
+def _expectations(project: Project, report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The expectations on the data; those that are broken with examples, and their images."""
+    rows = [dict(row) for row in report.get("expectations") or () if isinstance(row, Mapping)]
+    for row in rows:
+        found = row.get("examples")
+        row["examples"] = found[:_EXAMPLES] if isinstance(found, list) else []
+        row["named"] = [checks.example(one, str(row.get("column"))) for one in row["examples"]]
+    broken = [row for row in rows if not row.get("success")]
+    images = _ingested(project, {_id(one) for row in broken for one in row["examples"]})
+    for row in broken:
+        shown = zip(row["examples"], row["named"], strict=True)
+        row["images"] = [(images[_id(one)], text) for one, text in shown if _id(one) in images]
+    return rows
+
+
+def _id(example: Any) -> int | None:
+    """The id of the image that an expectation names as an example; None if it names no image."""
+    found = example.get("id") if isinstance(example, Mapping) else None
+    return found if isinstance(found, int) else None
+
+
+def _ingested(project: Project, wanted: Set[int | None]) -> dict[int | None, str]:
+    """Data URIs of images of the data set by their ids, as far as they are on this disk."""
+    if not wanted - {None}:
+        return {}
+    try:
+        index = files.read_table(project.ingested / "index.parquet")
+        images = files.read_array(project.ingested / "images.npy")
+        rows = np.flatnonzero(index["id"].isin(wanted - {None}))
+        return {int(index["id"][row]): _uri(_png(images[row])) for row in rows}
+    except (DataError, IndexError, KeyError, TypeError, ValueError):  # nothing to show
+        return {}
 
 
 def _png(image: np.ndarray) -> bytes:

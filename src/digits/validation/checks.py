@@ -115,7 +115,7 @@ def describe(row: dict[str, Any]) -> str:
     text = f"{row['suite']}: {row['says']}"
     advice = f"; {row['advice']}" if row.get("advice") else ""
     if row.get("unexpected_count"):
-        examples = ", ".join(_example(example, row["column"]) for example in row["examples"])
+        examples = ", ".join(example(one, row["column"]) for one in row["examples"])
         broken, checked = row["unexpected_count"], row["checked"]
         share = f" ({percent(row['share'])})" if "share" in row else ""
         return f"{text}: broken by {broken:,} of {checked:,}{share}, e.g. {examples}{advice}"
@@ -198,7 +198,7 @@ def _problem(info: dict[str, Any]) -> str | None:
     return None
 
 
-def _example(value: Any, column: str) -> str:
+def example(value: Any, column: str) -> str:
     """The id of an image, the value that is wrong unless that is just a flag, and what else helps.
 
     A value of another column is named: `17 (label 3, read 8)`.

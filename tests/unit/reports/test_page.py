@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import exit_code
@@ -294,6 +295,28 @@ def test_doubted_labels_are_shown_with_their_images(project: Project) -> None:
     assert "labelled 4, read 9 #7 of train" in seen.words
     assert "labelled 1, read 2 #8 of <i>" in seen.words
     assert seen.tags.count("img") == before.tags.count("img") + 2
+
+
+def test_images_that_break_an_expectation_are_shown_with_what_to_do(project: Project) -> None:
+    row = {"suite": "train-labels", "says": "labels fit", "column": "wrong", "success": False}
+    row |= {"checked": 3, "unexpected_count": 2, "advice": "correct the labels"}
+    row["examples"] = [{"id": 7, "label": 3, "read": 8}, {"id": 9, "label": 1, "read": 7}, "text"]
+    _write(project.validation_report, {"success": False, "expectations": [row]})
+    before = Seen(page.build(project))
+    assert "7 (label 3, read 8)" in before.words
+    assert "To do: correct the labels" in before.words
+    project.ingested.mkdir(parents=True)
+    pd.DataFrame({"id": [5, 7, 9]}).to_parquet(project.ingested / "index.parquet")
+    np.save(project.ingested / "images.npy", np.full((3, 28, 28), 90, dtype=np.uint8))
+    seen = Seen(page.build(project))
+    assert seen.tags.count("img") == before.tags.count("img") + 2
+    assert "#9 (label 1, read 7)" in seen.words
+
+
+def test_a_damaged_list_of_doubted_labels_is_left_out(project: Project) -> None:
+    project.doubted_labels.write_text('a,b\n"')
+    project.doubted_labels_sheet.write_bytes(b"no picture")
+    assert "Labels that are doubted" not in Seen(page.build(project)).words
 
 
 def test_bars_share_one_scale_and_are_sorted_by_distance(project: Project) -> None:
