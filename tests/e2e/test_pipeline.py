@@ -80,11 +80,11 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(fewer_epochs_run: st
 
 @pytest.mark.usefixtures("_prefect_server")
 def test_invalid_data_stops_the_run_before_training(built_project: Project) -> None:
-    set_param(built_project, "validate", "max_class_share", 0.1)
+    set_param(built_project, "validate", "max_mean_intensity", 0.1)
     finished = digits(built_project, "run")
     assert finished.returncode == 1, finished.stdout + finished.stderr
     assert "validate failed with exit code 1" in finished.stderr
-    assert "each digit has 5% to 10% of train and of test" in finished.stderr
+    assert "ink is white on black: mean intensity at most 0.1: broken by" in finished.stderr
     assert "preprocess" not in step_statuses(finished.stdout)
     assert files.read_json(built_project.validation_report)["success"] is False
 
