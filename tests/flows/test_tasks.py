@@ -51,11 +51,11 @@ def test_a_stage_ran_is_unchanged_or_is_restored_from_the_run_cache(
 
 def test_a_failed_stage_has_its_own_exit_code_and_error(small_project: Project) -> None:
     run_stage(small_project, "ingest")
-    set_param(small_project, "validate", "max_class_share", 0.1)
+    set_param(small_project, "validate", "max_mean_intensity", 0.1)
     error = error_of(small_project, "validate")
     assert isinstance(error, Verdict)
     assert str(error).startswith("validate failed with exit code 1: ")
-    assert "each digit has 5% to 10% of train and of test" in str(error)
+    assert "mean intensity at most 0.1: broken by" in str(error)
 
 
 @pytest.mark.parametrize(
