@@ -1,5 +1,6 @@
 """The workflow files' own commands, in a repository with a bare remote and a DVC remote."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,13 @@ from repository import copy, dvc, git
 
 from digits.core.project import Project
 
-pytestmark = pytest.mark.timeout(1800)  # counts the wait for `team_template`
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(
+        "DIGITS_WORKFLOWS" not in os.environ,
+        reason="takes six minutes: set DIGITS_WORKFLOWS=1 to run it",
+    ),
+]
 
 COMMENTS, PULLS = "issues/7/comments", "/pulls"
 
