@@ -122,26 +122,34 @@ def read(project: Project, commit: str | None = None, name: str = "") -> Evidenc
     )
 
 
-def figure(document: Any, *path: str) -> float | None:
-    """A finite number in nested mappings; None if there is none."""
+def at(document: Any, *path: str) -> Any:
+    """What nested mappings hold under these keys; None if there is nothing."""
     for key in path:
         document = document.get(key) if isinstance(document, Mapping) else None
-    if not isinstance(document, int | float) or isinstance(document, bool):
-        return None
-    try:
-        return document if math.isfinite(document) else None
-    except OverflowError:  # an integer beyond the range of floats
-        return None
+    return document
+
+
+def figure(document: Any, *path: str) -> float | None:
+    """A finite number in nested mappings; None if there is none."""
+    return _finite(at(document, *path))
 
 
 def pair(document: Any, *path: str) -> tuple[float, float] | None:
     """The two numbers, such as an interval's ends, in nested mappings; None if there are none."""
-    for key in path:
-        document = document.get(key) if isinstance(document, Mapping) else None
-    if not isinstance(document, list) or len(document) != 2:
+    ends = at(document, *path)
+    if not isinstance(ends, list) or len(ends) != 2:
         return None
-    low, high = (figure({"end": end}, "end") for end in document)
+    low, high = map(_finite, ends)
     return None if low is None or high is None else (low, high)
+
+
+def _finite(value: Any) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond the range of floats
+        return None
 
 
 def _sets(project: Project, commit: str | None, metrics: Mapping[str, Any]) -> Iterator[ImageSet]:

@@ -13,11 +13,11 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.formatting import one_line
 from digits.gate import evidence
-from digits.gate.evidence import figure, pair
+from digits.gate.evidence import at, figure, pair
 from digits.registry import catalogue, history, lineage
 from digits.registry.catalogue import WORKSPACE
 from digits.registry.history import Registration
-from digits.registry.record import Record, at, count, mapping
+from digits.registry.record import Record, count, mapping
 from digits.registry.tags import CHAMPION
 from digits.versioning import consistency, git
 

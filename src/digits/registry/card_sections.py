@@ -3,7 +3,7 @@
 from typing import Any
 
 from digits.formatting import percent
-from digits.gate.evidence import figure, pair
+from digits.gate.evidence import at, figure, pair
 from digits.registry import card_findings
 from digits.registry.card import CONFIDENT, Card
 from digits.registry.card_elements import (
@@ -20,7 +20,7 @@ from digits.registry.card_elements import (
     share,
 )
 from digits.registry.card_findings import corruptions
-from digits.registry.record import Batch, at, count, mapping, text
+from digits.registry.record import Batch, count, mapping, text
 from digits.versioning.consistency import listed
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.formatting import one_line
-from digits.gate.evidence import figure, pair
+from digits.gate.evidence import at, figure, pair
 from digits.versioning import dvc, git
 from digits.versioning.dvc import DataVersion
 
@@ -159,13 +159,6 @@ class Record:
 
 
 # values of documents that may hold anything
-
-
-def at(document: Any, *keys: str) -> Any:
-    """The value under nested keys; None if there is none."""
-    for key in keys:
-        document = document.get(key) if isinstance(document, Mapping) else None
-    return document
 
 
 def mapping(document: Any, *keys: str) -> dict[str, Any]:

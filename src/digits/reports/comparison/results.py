@@ -7,7 +7,7 @@ from digits.formatting import percent
 from digits.gate.changes import SetChange
 from digits.gate.comparison import Comparison, p_value, sides
 from digits.gate.differences import Change
-from digits.gate.evidence import TEST, Evidence, ImageSet, figure
+from digits.gate.evidence import TEST, Evidence, ImageSet, figure, pair
 from digits.gate.paired import Difference
 from digits.reports.comparison.document import (
     BEFORE_NOW,
@@ -89,12 +89,8 @@ def _rise(old: float | None, new: float | None) -> str:
 
 
 def _interval(one: Evidence) -> str:
-    test = one.metrics.get(TEST)
-    bounds = test.get("accuracy_interval") if isinstance(test, dict) else None
-    if not isinstance(bounds, list) or len(bounds) != 2:
-        return NONE
-    low, high = (figure({"bound": bound}, "bound") for bound in bounds)
-    return NONE if low is None or high is None else f"{100 * low:.2f} – {100 * high:.2f}"
+    ends = pair(one.metrics, TEST, "accuracy_interval")
+    return f"{100 * ends[0]:.2f} – {100 * ends[1]:.2f}" if ends else NONE
 
 
 def _figure(
