@@ -12,7 +12,7 @@ from digits.core.project import Project
 from digits.data import handwriting, mnist
 from digits.intake import intake
 from digits.intake.judging import Readers
-from digits.validation import expectations
+from digits.validation import checks
 from faults import datasets, pictures
 from faults.datasets import Arrays, Finding
 
@@ -45,7 +45,7 @@ def check(project: Project, readers: Readers, path: Path, labels: Path | None = 
     except DataError as exc:
         return [str(exc)]
     report = intake.validate(project, batch, readers.read(batch.images))
-    lines = [expectations.describe(row) for row in report["expectations"] if not row["success"]]
+    lines = [checks.describe(row) for row in report["expectations"] if not row["success"]]
     refused = [
         f"{len(batch.refused)} of {len(batch.images) + len(batch.refused)} quarantined: {r}"
         for _, r in batch.refused[:1]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from digits.core.params import Validate
-from digits.validation import expectations
+from digits.validation import checks, expectations
 from faults import pictures
 
 Arrays = tuple[np.ndarray, np.ndarray]  # uint8 images (n, 28, 28), labels (n,)
@@ -78,7 +78,7 @@ def check(data: Data, params: Validate) -> list[str]:
     )
     index.loc[index["label"].eq(_NOT_SHOWN), "label"] = pd.NA
     report = expectations.validate(data.spoil(index), images, params)
-    return [expectations.describe(row) for row in report["expectations"] if not row["success"]]
+    return [checks.describe(row) for row in report["expectations"] if not row["success"]]
 
 
 def judge(fault: Fault, data: Data, params: Validate, rng: np.random.Generator) -> Finding:

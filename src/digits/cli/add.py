@@ -119,12 +119,10 @@ def _show(batch: "IntakeResult", project: Project) -> None:
 
 
 def _reasons(batch: "IntakeResult") -> str:
-    from digits.validation import expectations
+    from digits.validation.checks import describe
 
     reasons = [
-        expectations.describe(check)
-        for check in batch.validation["expectations"]
-        if not check["success"]
+        describe(check) for check in batch.validation["expectations"] if not check["success"]
     ]
     if batch.drift and batch.drift.drift:
         shares = f"; {batch.shares}" if batch.shares else ""

@@ -185,7 +185,8 @@ def add(
     _check_target(project, name)
     batch = parse(path, labels, writer, on_picture)
     batch.check_labels(labels or path)
-    seen = judging.Readers.load(project).read(batch.images)
+    reading = judging.Readers.load(project)
+    seen = reading.read(batch.images)
     report = validate(project, batch, seen)
     valid = all(
         e["success"] or (accept_labels and e["suite"] == readings.SUITE)
@@ -212,7 +213,7 @@ def add(
         validation=report,
         drift=drift,
         drift_skipped=skipped,
-        shares=_shares(project, batch, drift),
+        shares=_shares(project, batch, drift, reading),
         kept=project.relative(folder) if folder else None,
         data_version=version,
     )
@@ -304,11 +305,14 @@ def _check_drift(project: Project, batch: ParsedBatch) -> tuple[DriftResult | No
     return detector.check(batch.images, batch.labels), None
 
 
-def _shares(project: Project, batch: ParsedBatch, drift: DriftResult | None) -> str | None:
+def _shares(
+    project: Project, batch: ParsedBatch, drift: DriftResult | None, reading: judging.Readers
+) -> str | None:
     """Which digit's share is farthest from the reference, if shares have drifted."""
     if not drift or not drift.tests["digit"]["drift"]:
         return None
-    return judging.unusual_shares(project, batch.images, batch.labels)
+    labels = reading.digits(batch.images) if batch.labels is None else batch.labels
+    return judging.unusual_shares(project, labels)
 
 
 def _store(project: Project, folder: Path, entries: list[Entry]) -> str:

@@ -47,25 +47,25 @@ class Readers:
         """What both read in images, uint8 `(n, 28, 28)`."""
         seen = self.witness.look(images)
         if self.model is None:
-            return Readings(seen, None, None, self.witness.look)
+            return Readings(seen, None, None, self.digits)
         probabilities = self.model.predict(images)
         sure = probabilities.max(axis=1) >= self.least
-        return Readings(seen, probabilities.argmax(axis=1), sure, self._by_model)
+        return Readings(seen, probabilities.argmax(axis=1), sure, self.digits)
 
-    def _by_model(self, images: np.ndarray) -> np.ndarray:
-        return (
-            self.model.predict(images).argmax(axis=1) if self.model else self.witness.look(images)
-        )
+    def digits(self, images: np.ndarray) -> np.ndarray:
+        """The digits that the better reader reads, int `(n,)`: the model, if there is one."""
+        if self.model is None:
+            return self.witness.look(images)
+        digits: np.ndarray = self.model.predict(images).argmax(axis=1)
+        return digits
 
 
-def unusual_shares(project: Project, images: np.ndarray, labels: np.ndarray | None) -> str:
+def unusual_shares(project: Project, labels: np.ndarray) -> str:
     """The digit whose share in a batch is farthest from the reference window's, in words.
 
     Args:
-        images: uint8 `(n, 28, 28)`; read if there are no `labels`, int `(n,)`.
+        labels: of the batch, given or read, int `(n,)`.
     """
-    if labels is None:
-        labels = Recogniser.load(project.root).predict(images).argmax(axis=1)
     window = files.read_table(project.reference / REFERENCE)["digit"].to_numpy(int)
     here, there = (np.bincount(v, minlength=10)[:10] / len(v) for v in (labels, window))
     digit = int(np.abs(here - there).argmax())

@@ -184,7 +184,7 @@ def _own_suite(one: Labelled, params: Validate) -> Suite:
     n = len(one.labels)
     bound = checks.at_most(params.max_wrong_labels, n, params.chance)
     advice = "compare the images that are named with their labels, and correct the source"
-    if testimony.wrong.mean() > bound and (reason := _misaligned(one)):
+    if testimony.wrong.mean() > bound and (reason := _misaligned(one, testimony)):
         advice = f"{reason}; {advice}"
     says = f"labels of {one.name} that its other images contradict"
     expectation = checks.rarely("wrong", n, bound, says, advice)
@@ -192,18 +192,17 @@ def _own_suite(one: Labelled, params: Validate) -> Suite:
     return Suite(_own(one.name), table, [expectation], ("id", "label", "read"))
 
 
-def _misaligned(one: Labelled) -> str:
+def _misaligned(one: Labelled, testimony: Testimony) -> str:
     """Whether images and labels agree among themselves once labels move by a row, in words."""
     agreeing = {
         words: float((witness.cross_read(one.features, labels).argmax(axis=1) == labels).mean())
         for words, labels in (
-            ("as they are", one.labels),
             ("next row", np.roll(one.labels, -1)),
             ("row before", np.roll(one.labels, 1)),
         )
     }
     best = max(agreeing, key=lambda words: agreeing[words])
-    if agreeing[best] < agreeing["as they are"] + _EXPLAINED:
+    if agreeing[best] < float((testimony.read == one.labels).mean()) + _EXPLAINED:
         return ""
     return f"{percent(agreeing[best])} agree if each image gets the label of the {best}"
 
@@ -239,11 +238,11 @@ def _reading_suite(
     lowest = params.min_agreement if inside else params.min_outside_agreement
     bound = checks.at_most(1 - lowest, n, params.chance)
     table = suspects(one, testimony)
-    table["exchanged"] = _gained(table)
+    relabelled, words = exchange(table["read"].to_numpy(), table["label"].to_numpy())
+    table["exchanged"] = _gained(table, relabelled)
     advice = f"labels or images of {one.name} or {reader.name} are wrong, or of another script"
     if table["other"].mean() > bound and (reason := explain(known.look, one.images, one.labels)):
         advice += f"; {reason}"
-    _, words = exchange(testimony.read, one.labels)
     expectations = [
         checks.rarely(
             "other",
@@ -285,10 +284,9 @@ def _digits(
     return pd.DataFrame(rows)
 
 
-def _gained(table: pd.DataFrame) -> np.ndarray:
+def _gained(table: pd.DataFrame, relabelled: np.ndarray) -> np.ndarray:
     """As many of the images that would agree after the best exchange of digits as it gains."""
     read, labels = table["read"].to_numpy(), table["label"].to_numpy()
-    relabelled, _ = exchange(read, labels)
     better = (read == relabelled) & (read != labels)
     gain = int((read == relabelled).sum()) - int((read == labels).sum())
     return better & (np.cumsum(better) <= gain)

@@ -27,8 +27,6 @@ from digits.validation.checks import (
     rarely,
 )
 
-describe = checks.describe
-
 _MAX_INTENSITY = 0.5  # mean of an image in a batch, 0–1; MNIST's fullest image has 0.4
 _COLUMNS = ["id", "split", "source", "batch", "label", "writer", "sha256"]
 _DIGITS = list(range(10))

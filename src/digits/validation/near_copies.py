@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from digits.validation.witness import one_thread
+
 _FREQUENCIES = 5  # below this one, in either direction
 _COMPONENTS = 12  # principal components of the spectrum: a k-d tree needs few dimensions
 _RADIUS = 0.06  # between spectra of norm 1; noise of σ = 10 grey levels moves one by 0.05 (p90)
@@ -35,13 +37,12 @@ def find(images: np.ndarray) -> Pairs:
     """The pairs among distinct images, uint8 `(n, 28, 28)`; an image finds at most six others."""
     from scipy.spatial import cKDTree
     from sklearn.decomposition import PCA
-    from threadpoolctl import threadpool_limits
 
     lit = np.flatnonzero(images.any(axis=(1, 2)))
     if len(lit) <= _COMPONENTS:
         none = np.zeros(0, dtype=np.int64)
         return Pairs(none, none, np.zeros(0))
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread():
         spectra = np.concatenate([_spectra(images[rows]) for rows in _chunks(lit)])
         points = PCA(_COMPONENTS, svd_solver="covariance_eigh").fit_transform(spectra)
     tree = cKDTree(points)

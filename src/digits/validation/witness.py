@@ -69,7 +69,7 @@ class Witness:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Logarithms of likelihoods up to a constant, float64 `(n, 10)`, for features `(n, k)`."""
-        with _one_thread():
+        with one_thread():
             return features.astype(np.float64) @ self.weights.T + self.offsets
 
     def read(self, features: np.ndarray) -> np.ndarray:
@@ -125,7 +125,7 @@ def describe(images: np.ndarray) -> np.ndarray:
     diagonal. Up to the square root, which all processors round alike, the sums are whole numbers.
     """
     features = np.empty((len(images), _DIRECTIONS * _CELLS**2), dtype=np.float32)
-    with _one_thread():
+    with one_thread():
         for start in range(0, len(images), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             features[chunk] = _describe(np.asarray(images[chunk]))
@@ -134,7 +134,7 @@ def describe(images: np.ndarray) -> np.ndarray:
 
 def fit(features: np.ndarray, labels: np.ndarray) -> Witness:
     """A witness that has seen features `(n, 392)` with labels `(n,)`, 0–9."""
-    with _one_thread():
+    with one_thread():
         return Witness.fit(Sums.of(features, labels))
 
 
@@ -145,7 +145,7 @@ def cross_read(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     images may be sorted by it.
     """
     scores = np.empty((len(features), _DIGITS))
-    with _one_thread():
+    with one_thread():
         everything = Sums.of(features, labels)
         for fold in _folds(labels):
             rest = everything.without(Sums.of(features[fold], labels[fold]))
@@ -158,7 +158,7 @@ def support(features: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.nd
     values = features.astype(np.float64)
     squares = (values**2).sum(axis=1)
     found = np.zeros(len(rows), dtype=np.int64)
-    with _one_thread():
+    with one_thread():
         for start in range(0, len(rows), _ROWS):
             chunk = rows[start : start + _ROWS]
             distances = squares - 2 * values[chunk] @ values.T
@@ -206,7 +206,7 @@ def _cells() -> np.ndarray:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Matrix products on one thread: as fast for these shapes, and the same sums on any machine."""
     from threadpoolctl import threadpool_limits
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from digits.core.params import Validate
-from digits.validation import expectations
+from digits.validation import checks, expectations
 
 PARAMS = Validate(
     train_count=200,
@@ -52,7 +52,7 @@ def data(real_digits: tuple[np.ndarray, np.ndarray]) -> tuple[pd.DataFrame, np.n
 def broken(report: dict[str, Any]) -> list[str]:
     """What the broken expectations say, in one line each."""
     json.dumps(report, allow_nan=False)  # can be written
-    return [expectations.describe(row) for row in report["expectations"] if not row["success"]]
+    return [checks.describe(row) for row in report["expectations"] if not row["success"]]
 
 
 def test_valid_data_breaks_nothing(data: tuple[pd.DataFrame, np.ndarray]) -> None:
