@@ -6,27 +6,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import REPOSITORY
 
-from digits.core.params import Validate
+from digits.core import params
 from digits.validation import checks, expectations
 
-PARAMS = Validate(
-    train_count=200,
-    test_count=100,
-    min_class_share=0.05,
-    max_class_share=0.2,
-    max_mean_intensity=0.5,
-    max_duplicate_share=0.02,
-    max_near_copy_share=0.03,
-    max_wrong_labels=0.035,
-    min_agreement=0.9,
-    min_digit_agreement=0.7,
-    min_outside_agreement=0.62,
-    max_exchanged=0.03,
-    max_contradicted=0.01,
-    max_unsure=0.25,
-    chance=3e-5,
-    trusted_batches=(),
+PARAMS = params.load(REPOSITORY / "params.yaml").validate_.model_copy(
+    update={
+        "train_count": 200,
+        "test_count": 100,
+        "min_class_share": 0.05,
+        "max_class_share": 0.2,
+        "max_duplicate_share": 0.02,
+        "max_near_copy_share": 0.03,
+        "max_exchanged": 0.03,
+    }
 )
 
 

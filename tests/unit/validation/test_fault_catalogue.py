@@ -5,29 +5,20 @@ The faults are those of `make faults`, which also injects each of them into the 
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from faults import datasets
 from faults.datasets import Data, Fault
 
-from digits.core.params import Validate
+from digits.core import params
 
 TRAIN, TEST = 1000, 400
-PARAMS = Validate(
-    train_count=TRAIN,
-    test_count=TEST,
-    min_class_share=0.06,
-    max_class_share=0.18,
-    max_mean_intensity=0.5,
-    max_duplicate_share=0.001,
-    max_near_copy_share=0.03,
-    max_wrong_labels=0.035,
-    min_agreement=0.9,
-    min_digit_agreement=0.7,
-    min_outside_agreement=0.62,
-    max_exchanged=0.05,
-    max_contradicted=0.01,
-    max_unsure=0.25,
-    chance=1e-3,
-    trusted_batches=(),
+PARAMS = params.load(REPOSITORY / "params.yaml").validate_.model_copy(
+    update={
+        "train_count": TRAIN,
+        "test_count": TEST,
+        "max_near_copy_share": 0.03,
+        "chance": 1e-3,
+    }
 )
 
 
