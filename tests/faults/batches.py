@@ -114,6 +114,7 @@ def array_faults(test_image: np.ndarray) -> list[ArrayFault]:
             lambda i, la, r: (pictures.printed(pictures.ARABIC, la, r), la),
             contradict,
         ),
+        ArrayFault("Devanagari digits", lambda i, la, r: (pictures.devanagari(la, r), la), unsure),
         ArrayFault("clothes", lambda i, la, r: (pictures.clothes(la, r), la), unsure),
     ]
     if kannada := pictures.kannada():

@@ -273,6 +273,7 @@ def faults(permuted: float = 0.05) -> list[Fault]:
                 _script(part, lambda la, r: pictures.printed(pictures.ARABIC, la, r)),
                 otherwise,
             ),
+            Fault(f"Devanagari digits, {part}", _script(part, pictures.devanagari), otherwise),
             Fault(f"clothes, {part}", _script(part, pictures.clothes), otherwise),
         ]
         if pictures.kannada():

@@ -45,12 +45,9 @@ class Readers:
 
     def read(self, images: np.ndarray) -> Readings:
         """What both read in images, uint8 `(n, 28, 28)`."""
-        seen = self.witness.look(images)
-        if self.model is None:
-            return Readings(seen, None, None, self.digits)
-        probabilities = self.model.predict(images)
-        sure = probabilities.max(axis=1) >= self.least
-        return Readings(seen, probabilities.argmax(axis=1), sure, self.digits)
+        scores = self.witness.scores(witness.describe(images))
+        probabilities = None if self.model is None else self.model.predict(images)
+        return Readings(scores, probabilities, self.least, self.digits)
 
     def digits(self, images: np.ndarray) -> np.ndarray:
         """The digits that the better reader reads, int `(n,)`: the model, if there is one."""

@@ -5,12 +5,17 @@ cure here (`backend` has the settings that belong to it):
 
 - The kernel for 1/√x, and the one for 1/x in softmax and in the gradient of the logarithm, refine
   an approximate instruction that Intel and AMD implement differently: divide and take roots.
+  LiteRT's converter folds batch normalisation by 1/√x, too: it gets it folded.
 - The gradient of a convolution's input (Conv2DBackpropInput) sums in blocks sized by the L1 cache:
   the same sum as a forward convolution, which does not.
 - oneDNN's kernels differ by instruction set: off. The number of threads splits sums: fixed.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from digits.models.backend import ARITHMETIC, keras, tf
 
@@ -71,8 +76,13 @@ def _input_gradient(shape: Any, kernel: Any, upstream: Any, stride: int, padding
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation (Ioffe & Szegedy 2015) by a root and a division per channel."""
 
+    folded: tuple[np.ndarray, np.ndarray] | None = None
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise `(n, h, w, c)`, in training by the minibatch's own mean and variance."""
+        if self.folded:
+            scale, offset = self.folded
+            return inputs * scale + offset
         mean, variance = self.moving_mean.value, self.moving_variance.value
         if training and self.trainable:
             axes = list(range(len(inputs.shape) - 1))
@@ -82,6 +92,30 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 moving.assign(moving * self.momentum + value * (1 - self.momentum))
         scale = self.gamma / tf.sqrt(variance + self.epsilon)
         return inputs * scale + (self.beta - mean * scale)
+
+    def fold(self) -> None:
+        """From here on, scale and offset are constants, computed by NumPy, which divides."""
+        gamma, beta, mean, variance = (np.asarray(weight) for weight in self.weights)
+        scale = gamma / np.sqrt(variance + np.float32(self.epsilon))
+        self.folded = scale, beta - mean * scale
+
+
+@contextmanager
+def folded(model: Any) -> Iterator[None]:
+    """All batch normalisations of a model are folded: for exporters, which do it by 1/√x."""
+    found = [one for one in _layers(model) if isinstance(one, BatchNormalization)]
+    try:
+        for layer in found:
+            layer.fold()
+        yield
+    finally:
+        for layer in found:
+            layer.folded = None
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield from _layers(layer) if hasattr(layer, "layers") else [layer]
 
 
 class ContrastNormalization(keras.layers.Layer):

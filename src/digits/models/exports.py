@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from digits.core.errors import RegistryError
+from digits.models import arithmetic
 from digits.models.backend import discarded_stderr, keras
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def write(model: "keras.Model", path: Path, litert: Path | None = None) -> None:
         warnings.simplefilter("ignore")  # tf2onnx uses deprecated NumPy functions
         model.export(str(path), format="onnx", verbose=False)
         if litert:
-            model.export(str(litert), format="litert", verbose=False)
+            with arithmetic.folded(model):
+                model.export(str(litert), format="litert", verbose=False)
     network = onnx.load(path)
     _canonical(network.graph)
     onnx.save(network, path)

@@ -127,21 +127,25 @@ def _run_suite(context: Any, source: Any, suite: Suite, actions: list[Any]) -> l
 
     batch = source.add_dataframe_asset(suite.name).add_batch_definition_whole_dataframe("all")
     expected = gx.ExpectationSuite(name=suite.name, expectations=suite.expectations)
-    expected = context.suites.add(expected)
-    definition = gx.ValidationDefinition(name=suite.name, data=batch, suite=expected)
     named = [column for column in suite.named if column in suite.table]
-    checkpoint = gx.Checkpoint(
-        name=suite.name,
-        validation_definitions=[context.validation_definitions.add(definition)],
-        actions=actions,
-        result_format={
-            "result_format": "SUMMARY",
-            "partial_unexpected_count": _EXAMPLES,
-            **({"unexpected_index_column_names": named} if named else {}),
-        },
-    )
-    outcome = checkpoint.run(batch_parameters={"dataframe": suite.table})
-    (result,) = outcome.run_results.values()
+    form = {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": _EXAMPLES,
+        **({"unexpected_index_column_names": named} if named else {}),
+    }
+    dataframe = {"dataframe": suite.table}
+    if not actions:  # a checkpoint would take twice as long
+        result = batch.get_batch(dataframe).validate(expected, result_format=form)
+    else:
+        expected = context.suites.add(expected)
+        definition = gx.ValidationDefinition(name=suite.name, data=batch, suite=expected)
+        checkpoint = gx.Checkpoint(
+            name=suite.name,
+            validation_definitions=[context.validation_definitions.add(definition)],
+            actions=actions,
+            result_format=form,
+        )
+        (result,) = checkpoint.run(batch_parameters=dataframe).run_results.values()
     return [_row(suite.name, r.to_json_dict()) for r in result.results]
 
 

@@ -267,8 +267,9 @@ def test_a_batch_of_which_nothing_would_be_left_is_an_error(
 ) -> None:
     class Puzzled:
         def read(self, images: np.ndarray) -> Readings:
-            n = len(images)
-            return Readings(np.zeros(n), np.ones(n), np.zeros(n, dtype=bool), np.zeros_like)
+            scores, probabilities = np.eye(10)[[0] * len(images)], np.full((len(images), 10), 0.1)
+            probabilities[:, 1] += 0.01
+            return Readings(scores, probabilities, 0.9, np.zeros_like)
 
     monkeypatch.setattr(judging.Readers, "load", lambda _: Puzzled())
     path = next(batch.glob("*/*.png")).rename(batch.parent / "one.png")

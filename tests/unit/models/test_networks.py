@@ -61,6 +61,29 @@ def test_probabilities_are_the_mean_of_members_and_views(
         np.testing.assert_allclose(loaded.predict(images), expected, atol=1e-5)
 
 
+def test_litert_has_batch_normalisation_folded_by_division_and_the_network_keeps_its_own(
+    tmp_path: Path,
+) -> None:
+    # the converter's own folding takes 1/√x, which Intel's and AMD's processors round differently
+    loop.make_deterministic(3)
+    network = networks.joined([networks.build(params.load(ZOO).models["fast"], *SCALE)])
+    member = network.get_layer("member_1")
+    normalise = member.get_layer("batch_normalization")
+    rng = np.random.default_rng(3)
+    shapes = [weight.shape for weight in normalise.get_weights()]
+    normalise.set_weights([rng.uniform(0.5, 2, shape).astype(np.float32) for shape in shapes])
+    exports.write(network, tmp_path / "digits.onnx", tmp_path / "digits.tflite")
+    gamma, _, _, variance = normalise.get_weights()
+    (kernel,) = member.get_layer("convolution").get_weights()
+    folded = kernel * (gamma / np.sqrt(variance + np.float32(normalise.epsilon)))
+    assert folded.transpose(3, 0, 1, 2).tobytes() in (tmp_path / "digits.tflite").read_bytes()
+
+    image = rng.integers(0, 256, (1, 28, 28), dtype=np.uint8)
+    before = network(image)[0].numpy()
+    normalise.set_weights([2 * weight for weight in normalise.get_weights()])
+    assert not np.allclose(network(image)[0], before)
+
+
 @pytest.mark.parametrize("name", ["accurate", "fast", "cnn", "cnn_light", "dense", "transfer"])
 def test_an_exported_network_answers_as_it_does_in_keras(
     name: str, tmp_path: Path, real_digits: tuple[np.ndarray, np.ndarray]
