@@ -53,14 +53,14 @@ def monitor(inbox: str = "build/inbox", quiet: float = 30) -> State[Any]:
 
 @task(name="check", task_run_name="{batch.name}", cache_policy=NO_CACHE)
 def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedBatch:
-    """Check one batch, emit an event if it drifted, and remember that it was checked."""
+    """Check one batch, emit an event on drift or harm, and remember that it was checked."""
     checked = inboxes.check(project, batch, detector)
     for file, reason in checked.refused:
         get_run_logger().warning("refused %s: %s", file, reason)
     get_run_logger().info(inboxes.summary(checked))
-    if checked.status == "drift":
+    if checked.status in ("drift", "harmful"):
         emit_event(
-            event="digits.drift",
+            event=f"digits.{checked.status}",
             resource={
                 "prefect.resource.id": f"digits.batch.{batch.name}",
                 "prefect.resource.name": batch.name,

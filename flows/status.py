@@ -142,7 +142,7 @@ def _drift(project: Project) -> dict[str, dict[str, Any]] | None:
     batches = _document(project.drift_report).get("batches")
     if batches is None:
         return None
-    fields = ("drift", "p_value", "n", "estimated_accuracy")
+    fields = ("verdict", "drift", "p_value", "n", "estimated_accuracy", "no_digit_share")
     return {name: {field: batches[name].get(field) for field in fields} for name in sorted(batches)}
 
 

@@ -117,13 +117,13 @@ def _drift_table(batches: Mapping[str, dict[str, Any]]) -> str:
         (
             markdown_text(name),
             f"{batch['n']:,}",
-            "yes" if batch["drift"] else "no",
+            batch.get("verdict", "–"),
             f"{batch['p_value']:.2g}",
             f"{batch['estimated_accuracy']:.3f}",
         )
         for name, batch in batches.items()
     ]
-    head = ("batch", "images", "drift", "p", "estimated accuracy")
+    head = ("batch", "images", "verdict", "p", "estimated accuracy")
     return markdown_table(head, rows, right={1, 3, 4})
 
 

@@ -94,4 +94,4 @@ def test_python_of_the_readme_runs_as_written(
     for snippet in PYTHON:  # one after the other, as a reader would
         exec(snippet, names)
     assert names["probabilities"].shape == (200, 10)
-    assert re.match(r"(True|False) [\d.e-]+ [\d.]+\n", capsys.readouterr().out)
+    assert re.match(r"(none|drift|harmful) [\d.e-]+ [\d.]+ [\d.]+\n", capsys.readouterr().out)

@@ -124,7 +124,7 @@ def _reasons(batch: "IntakeResult") -> str:
     reasons = [
         describe(check) for check in batch.validation["expectations"] if not check["success"]
     ]
-    if batch.drift and batch.drift.drift:
+    if batch.drift and batch.drift.verdict != "none":
         shares = f"; {batch.shares}" if batch.shares else ""
         reasons.append(f"{headline(batch.drift)}{shares}; add --accept-drift to accept it")
     return "; ".join(reasons)

@@ -1,6 +1,7 @@
 """`digits drift`: test a batch of handwriting for drift."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from digits.drift.detector import DriftResult
 
 _MAX_NAMED = 3  # drifted features in the headline
+_MANY = 0.1  # of the images: from here on the headline says that they show no digit
 
 
 @click.command("drift")
@@ -38,9 +40,13 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
     describes them). The batch is compared with the reference window, using the model in models/;
     run 'digits run' first. The batch is not stored.
 
+    The verdict is one of three. none: as different as chance makes images like the reference.
+    drift: different, but read as well as them, within 'drift.tolerance' in params.yaml. harmful:
+    read worse than that, or mostly no digits. Accuracy is estimated without labels.
+
     \b
-    Exit codes: 0 no drift, 1 drift, 2 the batch can't be read, only some pictures have
-    labels, or there is no model
+    Exit codes: 0 none, 1 drift or harmful, 2 the batch can't be read, only some pictures
+    have labels, or there is no model
     \b
     Examples:
       digits drift scans/
@@ -61,44 +67,81 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]
         click.echo(json.dumps(result.as_dict() | {"refused": refused}, indent=2))
     else:
-        _show(result)
+        _show(result, batch.names)
         for name, reason in batch.refused:
             click.echo(f"skipped: {name}: {reason}", err=True)
-    if result.drift:
+    if result.verdict != "none":
         raise Verdict(f"{path}: {headline(result)}")
 
 
 def headline(result: "DriftResult") -> str:
     """The verdict in one line."""
-    drifted = sorted(
-        (name for name, test in result.tests.items() if test["drift"]),
-        key=lambda name: float(result.tests[name]["p_value"]),
-    )
-    if not drifted:
-        return f"no drift in {result.n:,} images (p = {result.p_value:.2g})"
+    images = f"{result.n:,} image{'s' if result.n != 1 else ''}"
+    chance = f"p = {result.p_value:.2g}, {images}"
+    drifted = [name for name in _by_p_value(result) if result.tests[name]["drift"]]
     more = f" and {len(drifted) - _MAX_NAMED} more" if len(drifted) > _MAX_NAMED else ""
-    names = ", ".join(drifted[:_MAX_NAMED])
-    return f"drift in {names}{more} (p = {result.p_value:.2g}, {result.n:,} images)"
+    where = f" in {', '.join(drifted[:_MAX_NAMED])}{more}" if drifted else ""
+    if result.harmful and result.no_digit_share >= _MANY:
+        return f"harmful: {result.no_digit_share:.0%} show no digit ({chance})"
+    if result.harmful:
+        lost = result.reference_accuracy - result.estimated_accuracy
+        return f"harmful: about {100 * lost:.1f} points less accurate{_comma(where)} ({chance})"
+    if result.drift:
+        return f"drift{where} ({chance})"
+    return f"no drift in {images} (p = {result.p_value:.2g})"
 
 
-def _show(result: "DriftResult") -> None:
-    """Print the verdict and a table of all features, smallest p-value first."""
+def _comma(where: str) -> str:
+    return f", drift{where}" if where else ""
+
+
+def _by_p_value(result: "DriftResult") -> list[str]:
+    """The features, smallest p-value first, of equal ones the largest distance."""
+    tests = result.tests
+    return sorted(tests, key=lambda name: (tests[name]["p_value"], -tests[name]["distance"]))
+
+
+def _show(result: "DriftResult", names: Sequence[str]) -> None:
+    """Print what the verdict means, a table of all features, and what to do next."""
+    console = Console(highlight=False, markup=False)
+    measured = "" if result.accuracy is None else f"; measured: {result.accuracy:.1%}"
+    interval = f"{result.accuracy_low:.1%} to {result.accuracy_high:.1%}"
+    share = f"{result.no_digit_low:.0%} to {result.no_digit_high:.0%}"
+    console.print(headline(result))
+    console.print(
+        f"estimated accuracy {result.estimated_accuracy:.1%} ({interval}); images like the "
+        f"reference: {result.reference_accuracy:.1%}{measured}"
+    )
+    console.print(f"no digit at all: {result.no_digit_share:.0%} of the images ({share})")
+    if result.verdict != "none":
+        strangest = ", ".join(names[row] for row in result.strangest[:_MAX_NAMED])
+        console.print(f"strangest images: {strangest}")
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("feature")
     table.add_column("p", justify="right")
     table.add_column("distance", justify="right")
     table.add_column("")
-    for name, test in sorted(
-        result.tests.items(), key=lambda item: (item[1]["p_value"], -item[1]["distance"])
-    ):
+    for name in _by_p_value(result):
+        test = result.tests[name]
         mark = "✗" if test["drift"] else "✓"
         table.add_row(name, f"{test['p_value']:.2g}", f"{test['distance']:.3f}", mark)
-    measured = "" if result.accuracy is None else f", measured {result.accuracy:.1%}"
-    console = Console(highlight=False, markup=False)
-    console.print(headline(result))
-    console.print(f"estimated accuracy {result.estimated_accuracy:.1%}{measured}\n")
+    console.print()
     console.print(table)
     console.print(
-        f"\n✗: p < {result.alpha:g} (corrected for {len(result.tests)} features) and a distance of "
-        f"at least {result.min_distance:g}"
+        f"\n✗: p < {result.alpha:g}, corrected for {len(result.tests)} features. Distances are in "
+        "standard deviations of the reference; for digit, a share."
     )
+    console.print(f"Next: {ADVICE[result.verdict]}")
+
+
+ADVICE = {
+    "none": "nothing to do.",
+    "drift": (
+        "look at the pictures. The model reads them about as well as its test data; to train on "
+        "them as well, label them and use 'digits add --accept-drift'."
+    ),
+    "harmful": (
+        "don't trust what the model reads here. If these are digits, label some and see "
+        "'digits drift --labels'; then 'digits add --accept-drift', and train on them."
+    ),
+}

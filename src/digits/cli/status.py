@@ -111,7 +111,8 @@ def _drift(drift: dict[str, dict[str, Any]] | None) -> str:
     if drift is None:
         return "not checked yet"
     lines = [
-        f"{name}: {'drift' if batch['drift'] else 'no drift'} (p = {batch['p_value']}, "
+        f"{name}: {'no drift' if batch['verdict'] == 'none' else batch['verdict']} "
+        f"(p = {batch['p_value']}, "
         f"{batch['n']} images, estimated accuracy {batch['estimated_accuracy']})"
         for name, batch in drift.items()
     ]

@@ -153,8 +153,8 @@ class Drift(Section):
 
     reference_count: Size  # number of validation images in the reference window
     alpha: Annotated[float, Field(gt=0, lt=0.5)]  # probability of a false alarm per batch
-    min_distance: Share  # smaller differences are not drift, however significant
-    min_count: Size  # fewer images get no verdict
+    tolerance: Share  # a larger estimated loss of accuracy is harmful
+    permutations: Size  # of reference and batch, for p-values
     seed: Seed
 
 

@@ -1,14 +1,14 @@
-"""Is this handwriting still what the model was trained on? Evidently is used only here.
+"""Is this handwriting still what the model was trained on? Three answers in one result.
 
-Each feature of a batch (columns of `features.measure`, what the network reads, how sure it is, its
-embedding) is tested against a reference window of validation images. A feature has drifted if the
-difference is significant (two-sample test, Holm's correction over all features) and large enough
-to matter. A batch has drifted if any feature has.
+Has it changed? `change` tests a batch against a reference window of validation images, with a
+calibrated p-value. What changed? The same test names views, features and the strangest images. Does
+it hurt? `harm` estimates the accuracy without labels, and the share of images that show no digit.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,19 @@ from digits.core import files, params
 from digits.core.errors import DataError
 from digits.core.params import Drift
 from digits.core.project import Project
+from digits.data.dataset import Split
+from digits.drift import change, harm, page
+from digits.drift.change import ChangeResult, ChangeTest, Scores
+from digits.drift.harm import Estimate, Harm
 from digits.images import features
 from digits.recogniser import Recogniser
 
 REFERENCE = "reference.parquet"
-_COMPONENTS = 6  # principal directions of the embedding that are tested
-_CATEGORICAL = "digit"
-_UNTESTED = ["read", "confidence"]  # `doubt` says the same as confidence, on a useful scale
+_TRAINING = "training.parquet"
+_TRAINING_COUNT = 5000  # training images that scores are fitted on
 _DECIMALS = 6
+
+Verdict = Literal["none", "drift", "harmful"]
 
 
 class Network(Protocol):
@@ -38,20 +43,42 @@ class Network(Protocol):
 class DriftResult:
     """The verdict on a batch.
 
-    `p_value` bounds the probability that a batch like the reference differs this much in any
-    feature (smallest Holm-adjusted p). `tests` maps a feature to its `distance` (Wasserstein, in
-    standard deviations of the reference; for `digit` Jensen–Shannon, 0–1), adjusted `p_value` and
-    `drift`. `estimated_accuracy` needs no labels; `accuracy` is None without them.
+    Attributes:
+        verdict: `harmful`, `drift` (changed, but read as well as before) or `none`.
+        drift: whether the batch has changed: `p_value` below `alpha`.
+        harmful: whether the model reads it worse by more than `tolerance`, as estimated.
+        p_value: probability that a batch like the reference differs this much; at least
+            1 / (1 + `drift.permutations`).
+        n, tested: images of the batch, and how many of them, drawn at random, were looked at.
+        estimated_accuracy, accuracy_low, accuracy_high: without labels, with a 95 % interval.
+        reference_accuracy: that of the reference window.
+        no_digit_share, no_digit_low, no_digit_high: of the images, with a 95 % interval.
+        accuracy: share read as labelled; None without labels.
+        views: of each view its adjusted `p_value`; see `change.VIEWS`.
+        tests: of each feature its `view`, `distance` (see `change.Finding`), adjusted `p_value`,
+            and whether that is below `alpha`: `drift`.
+        strangest: row numbers of the images least like the reference, the strangest first.
     """
 
+    verdict: Verdict
     drift: bool
+    harmful: bool
     p_value: float
     n: int
+    tested: int
     alpha: float
-    min_distance: float
+    tolerance: float
     estimated_accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    reference_accuracy: float
+    no_digit_share: float
+    no_digit_low: float
+    no_digit_high: float
     accuracy: float | None
-    tests: dict[str, dict[str, Any]]
+    views: Mapping[str, float]
+    tests: Mapping[str, Mapping[str, Any]]
+    strangest: list[int]
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, for a report."""
@@ -60,10 +87,18 @@ class DriftResult:
 
 @dataclass(frozen=True)
 class DriftDetector:
-    """Compares batches of glyphs with a reference window."""
+    """Compares batches of glyphs with a reference window that no model was fitted on.
+
+    Attributes:
+        reference: `reference_window` of validation images.
+        scores: fixed functions of an image, fitted on training images.
+        estimator: of the accuracy, and of the share of images that show no digit.
+    """
 
     network: Network
     reference: pd.DataFrame
+    scores: Scores
+    estimator: Harm
     params: Drift
     ink_level: int
 
@@ -72,53 +107,119 @@ class DriftDetector:
         """Load the detector of a project whose drift stage has run.
 
         Raises:
-            DataError: the reference window or the model card is missing.
+            DataError: the reference window or the model card is missing, or made by other code.
             RegistryError: the weights don't match the model card.
         """
         project = Project(root) if root else Project.find()
-        reference = files.read_table(project.reference / REFERENCE)
         values = params.load(project.params)
-        return cls(Recogniser.load(project.root), reference, values.drift, values.ingest.ink_level)
+        network = Recogniser.load(project.root)
+        return cls.read(project.reference, network, values.drift, values.ingest.ink_level)
+
+    @classmethod
+    def read(cls, folder: Path, network: Network, params: Drift, ink_level: int) -> "DriftDetector":
+        """Read what `fit` has written.
+
+        Raises:
+            DataError: a file is missing or damaged, or made by other code.
+        """
+        reference, training = (files.read_table(folder / n) for n in (REFERENCE, _TRAINING))
+        estimator = Harm.from_dict(files.read_json(folder / harm.FILE))
+        return cls(network, reference, Scores.fit(training), estimator, params, ink_level)
+
+    @classmethod
+    def fit(
+        cls, network: Network, train: Split, val: Split, params: Drift, ink_level: int, folder: Path
+    ) -> "DriftDetector":
+        """Make a detector, and write what `read` needs.
+
+        Args:
+            train: images that the network was trained on.
+            val: images that it was not trained on; the reference window is a part of them.
+            folder: to write to.
+        """
+        rng = np.random.default_rng(params.seed)
+        rows = np.sort(rng.permutation(len(train.images))[:_TRAINING_COUNT])
+        training = describe(network, np.asarray(train.images)[rows], ink_level)
+        reference = reference_window(network, val.images, val.labels, params, ink_level)
+        estimator = Harm.fit(network, val.images, val.labels, params.seed)
+        files.write_table(folder / REFERENCE, reference)
+        files.write_table(folder / _TRAINING, training)
+        files.write_json(folder / harm.FILE, estimator.as_dict())
+        return cls(network, reference, Scores.fit(training), estimator, params, ink_level)
 
     def check(
         self, images: np.ndarray, labels: np.ndarray | None = None, html: Path | None = None
     ) -> DriftResult:
         """Compare a batch with the reference window.
 
+        Of more than `change.MAX_ROWS` images, as many are drawn at random.
+
         Args:
-            images: uint8 `(n, 28, 28)`, in MNIST's form.
+            images: uint8 `(n, 28, 28)`, in MNIST's form, n ≥ 1.
             labels: int `(n,)`, 0–9, if known.
             html: where to write Evidently's own report, if anywhere.
 
         Raises:
-            DataError: the batch has fewer images than `drift.min_count`, or the reference window
-                lacks a feature that this version of the code measures.
+            DataError: there are no images, or the reference window lacks a feature that this
+                version of the code measures.
         """
-        if len(images) < self.params.min_count:
-            raise DataError(
-                f"{len(images)} images; a verdict needs at least {self.params.min_count} "
-                "('drift.min_count' in params.yaml)"
-            )
-        batch = describe(self.network, images, self.ink_level)
-        if missing := [column for column in batch if column not in self.reference]:
-            raise DataError(
-                f"the reference window has no {', '.join(missing)}; run 'digits run' to rebuild it"
-            )
-        directions = _principal_directions(self.reference)
-        tests = verdicts(
-            _compare(_tested(self.reference, *directions), _tested(batch, *directions), html),
-            self.params,
-        )
-        accuracy = None if labels is None else float((batch["digit"].to_numpy() == labels).mean())
+        if not len(images):
+            raise DataError("no images; a verdict needs at least one")
+        rows = np.arange(len(images))
+        if len(images) > change.MAX_ROWS:
+            rng = np.random.default_rng(self.params.seed)
+            rows = np.sort(rng.choice(len(images), change.MAX_ROWS, replace=False))
+        tested = np.ascontiguousarray(images[rows])
+        embedding, probabilities = self.network.embed(tested)
+        table = _table(tested, embedding, probabilities, self.ink_level)
+        batch, reference = self.scores.rows(table), self.scores.rows(self.reference)
+        test = ChangeTest(self.scores, reference, self.params.seed, self.params.permutations)
+        changed = test.check(batch)
+        hurt = self.estimator.estimate(tested, embedding, probabilities, self.params.tolerance)
+        if html:
+            page.write(html, self.scores, reference, batch, changed, self.params.alpha)
+        read = table["digit"].to_numpy()
+        accuracy = None if labels is None else float((read == labels[rows]).mean())
+        return self._result(changed, hurt, rows, len(images), accuracy)
+
+    def _result(
+        self,
+        changed: ChangeResult,
+        hurt: Estimate,
+        rows: np.ndarray,
+        n: int,
+        accuracy: float | None,
+    ) -> DriftResult:
+        drift = changed.p_value < self.params.alpha
+        verdict: Verdict = "harmful" if hurt.harmful else "drift" if drift else "none"
         return DriftResult(
-            drift=any(test["drift"] for test in tests.values()),
-            p_value=min(test["p_value"] for test in tests.values()),
-            n=len(images),
+            verdict=verdict,
+            drift=drift,
+            harmful=hurt.harmful,
+            p_value=changed.p_value,
+            n=n,
+            tested=len(rows),
             alpha=self.params.alpha,
-            min_distance=self.params.min_distance,
-            estimated_accuracy=_estimated_accuracy(self.reference, batch),
+            tolerance=self.params.tolerance,
+            estimated_accuracy=hurt.estimated_accuracy,
+            accuracy_low=hurt.accuracy_low,
+            accuracy_high=hurt.accuracy_high,
+            reference_accuracy=round(float(self.reference["read"].mean()), _DECIMALS),
+            no_digit_share=hurt.no_digit_share,
+            no_digit_low=hurt.no_digit_low,
+            no_digit_high=hurt.no_digit_high,
             accuracy=None if accuracy is None else round(accuracy, _DECIMALS),
-            tests=tests,
+            views={name: found.p_value for name, found in changed.views.items()},
+            tests={
+                name: {
+                    "view": found.view,
+                    "p_value": found.p_value,
+                    "distance": found.distance,
+                    "drift": found.p_value < self.params.alpha,
+                }
+                for name, found in changed.features.items()
+            },
+            strangest=[int(rows[row]) for row in changed.strangest],
         )
 
 
@@ -149,7 +250,12 @@ def describe(network: Network, images: np.ndarray, ink_level: int) -> pd.DataFra
         (0–1); its `doubt` (log10 of the probability of all other digits together, −7 to 0; higher
         is less sure); and its embedding `e0`, `e1`, ….
     """
-    embedding, probabilities = network.embed(images)
+    return _table(images, *network.embed(images), ink_level)
+
+
+def _table(
+    images: np.ndarray, embedding: np.ndarray, probabilities: np.ndarray, ink_level: int
+) -> pd.DataFrame:
     table = features.measure(images, ink_level)
     probabilities = probabilities.astype(np.float64)
     others = np.maximum(probabilities.sum(axis=1) - probabilities.max(axis=1), 1e-7)
@@ -158,77 +264,3 @@ def describe(network: Network, images: np.ndarray, ink_level: int) -> pd.DataFra
     table["doubt"] = np.log10(others).round(_DECIMALS)  # the logarithm differs by CPU, by 1e-16
     columns = {f"e{i}": column.astype(np.float64) for i, column in enumerate(embedding.T)}
     return table.join(pd.DataFrame(columns))
-
-
-def _embedding(table: pd.DataFrame) -> pd.DataFrame:
-    return table.filter(regex=r"^e\d+$")
-
-
-def _principal_directions(reference: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `(k,)` and first principal directions `(k, 6)` of the reference's embedding."""
-    embedding = _embedding(reference).to_numpy()
-    mean = embedding.mean(axis=0)
-    _, _, directions = np.linalg.svd(embedding - mean, full_matrices=False)
-    return mean, directions[:_COMPONENTS].T
-
-
-def _tested(table: pd.DataFrame, mean: np.ndarray, directions: np.ndarray) -> pd.DataFrame:
-    """The tested features: the embedding is replaced by its principal directions."""
-    embedding = _embedding(table)
-    projected = (embedding.to_numpy() - mean) @ directions
-    columns = {f"embedding {i + 1}": column for i, column in enumerate(projected.T)}
-    kept = table.drop(columns=[*embedding.columns, *_UNTESTED], errors="ignore")
-    return kept.join(pd.DataFrame(columns)).astype({_CATEGORICAL: str})
-
-
-def _compare(
-    reference: pd.DataFrame, batch: pd.DataFrame, html: Path | None
-) -> dict[str, tuple[float, float]]:
-    """Each feature's p-value and its distance, in units for which a threshold makes sense."""
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import ValueDrift
-
-    names = list(batch.columns)
-    definition = DataDefinition(
-        numerical_columns=[n for n in names if n != _CATEGORICAL],
-        categorical_columns=[_CATEGORICAL],
-    )
-    metrics = []
-    for name in names:
-        categorical = name == _CATEGORICAL
-        test, distance = ("chisquare", "jensenshannon") if categorical else ("ks", "wasserstein")
-        metrics += [ValueDrift(column=name, method=test), ValueDrift(column=name, method=distance)]
-    snapshot = Report(metrics).run(
-        Dataset.from_pandas(batch, definition), Dataset.from_pandas(reference, definition)
-    )
-    if html:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        snapshot.save_html(str(html))
-    values = [float(metric["value"]) for metric in snapshot.dict()["metrics"]]
-    return dict(zip(names, zip(values[::2], values[1::2], strict=True), strict=True))
-
-
-def verdicts(measured: dict[str, tuple[float, float]], params: Drift) -> dict[str, dict[str, Any]]:
-    """Which features differ significantly, by Holm's (1979) correction, and by enough to matter."""
-    from statsmodels.stats.multitest import multipletests
-
-    p_values, distances = zip(*measured.values(), strict=True)
-    _, adjusted, _, _ = multipletests(p_values, method="holm")
-    return {
-        name: {
-            "p_value": float(f"{p_value:.3g}"),
-            "distance": round(distance, 4),
-            "drift": bool(p_value < params.alpha) and distance >= params.min_distance,
-        }
-        for name, p_value, distance in zip(measured, adjusted, distances, strict=True)
-    }
-
-
-def _estimated_accuracy(reference: pd.DataFrame, batch: pd.DataFrame) -> float:
-    """The share of the batch below the doubt that separates right from wrong in the reference.
-
-    Average thresholded confidence (Garg et al. 2022): as much of the reference is above this
-    threshold as was misread there.
-    """
-    threshold = float(np.quantile(reference["doubt"], reference["read"].mean()))
-    return round(float((batch["doubt"] <= threshold).mean()), 4)

@@ -6,6 +6,7 @@ import pandas as pd
 from digits.images.ink import stroke_width
 
 _CHUNK = 5000
+_FAINT, _BRIGHT = 16, 250  # grey levels below and above which a lit pixel is faint or bright
 
 
 def measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:
@@ -20,7 +21,10 @@ def measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:
         (share of ink pixels), `height` and `width` of the ink in px, `slant` (tangent of the
         angle, positive leans right), `thickness` (mean stroke width in px), `noise`
         (high-frequency energy that strokes don't explain), `softness` (share of non-black pixels
-        that are grey).
+        that are grey), `length` (longer side of all that isn't black, in px; 20 in MNIST), `right`
+        and `down` (the ink's centre of mass from the image's centre, in px), `faint` (share of the
+        pixels that are nearly black, but not black), `bright` (share of the non-black pixels that
+        are nearly white), `sharpness` (mean squared step between neighbours, by the mean square).
     """
     starts = range(0, max(len(images), 1), _CHUNK)  # in chunks, to save memory
     parts = [_measure(np.asarray(images[i : i + _CHUNK]), ink_level) for i in starts]
@@ -40,6 +44,12 @@ def _measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:
             "thickness": stroke_width(mask),
             "noise": _noise(values),
             "softness": _softness(images),
+            "length": _length(images),
+            "right": _centre(images.sum(axis=1, dtype=np.float64)),
+            "down": _centre(images.sum(axis=2, dtype=np.float64)),
+            "faint": ((images > 0) & (images < _FAINT)).mean(axis=(1, 2)),
+            "bright": _brightness(images),
+            "sharpness": _sharpness(images),
         }
     ).astype(np.float64)
 
@@ -76,3 +86,29 @@ def _softness(images: np.ndarray) -> np.ndarray:
     lit = (images > 0).sum(axis=(1, 2))
     grey = ((images > 25) & (images < 230)).sum(axis=(1, 2))
     return grey / np.maximum(lit, 1)
+
+
+def _length(images: np.ndarray) -> np.ndarray:
+    """The longer side of the box around all pixels that are not black, in px."""
+    lit = images > 0
+    return np.maximum(_extent(np.asarray(lit.any(axis=2))), _extent(np.asarray(lit.any(axis=1))))
+
+
+def _centre(profiles: np.ndarray) -> np.ndarray:
+    """Centre of mass of each row of whole numbers, in px from the middle; 0 without any mass."""
+    length = profiles.shape[1]
+    places = np.arange(length) - (length - 1) / 2
+    return profiles @ places / np.maximum(profiles.sum(axis=1), 1)
+
+
+def _brightness(images: np.ndarray) -> np.ndarray:
+    lit = (images > 0).sum(axis=(1, 2))
+    return (images > _BRIGHT).sum(axis=(1, 2)) / np.maximum(lit, 1)
+
+
+def _sharpness(images: np.ndarray) -> np.ndarray:
+    """Energy of the steps between neighbouring pixels, relative to the image's own energy."""
+    levels = images.astype(np.int32)
+    right, down = np.diff(levels, axis=2), np.diff(levels, axis=1)
+    steps = (right**2).sum(axis=(1, 2)) + (down**2).sum(axis=(1, 2))
+    return steps / np.maximum((levels**2).sum(axis=(1, 2)), 1)

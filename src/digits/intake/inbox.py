@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from digits.core import files, params
+from digits.core import files
 from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
 from digits.formatting import markdown_table, markdown_text
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from digits.drift.detector import DriftDetector, DriftResult
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+_ALARMS = ("harmful", "drift")
+_STATUSES = {"harmful": "harm in", "drift": "drift in", "unreadable": "nothing readable in"}
 _EXAMPLES = 3  # how many refused files and drifted features to list
 
 
@@ -47,7 +49,7 @@ class CheckedBatch:
     Attributes:
         n: number of readable images.
         refused: name and reason of each unreadable file.
-        result: None if there are too few images for a verdict.
+        result: None if no image could be read.
     """
 
     name: str
@@ -56,10 +58,10 @@ class CheckedBatch:
     result: "DriftResult | None"
 
     @property
-    def status(self) -> Literal["drift", "no drift", "too few", "unreadable"]:
-        if self.result:
-            return "drift" if self.result.drift else "no drift"
-        return "too few" if self.n else "unreadable"
+    def status(self) -> Literal["harmful", "drift", "no drift", "unreadable"]:
+        if self.result is None:
+            return "unreadable"
+        return "no drift" if self.result.verdict == "none" else self.result.verdict
 
     @property
     def moved(self) -> dict[str, float]:
@@ -118,8 +120,7 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedB
         return CheckedBatch(batch.name, 0, ((batch.name, str(exc)),), None)
     refused = tuple((str(file), str(reason)) for file, reason in parsed.refused)
     n = len(parsed.images)
-    enough = n >= params.load(project.params).drift.min_count
-    result = detector.check(parsed.images, parsed.labels) if enough else None
+    result = detector.check(parsed.images, parsed.labels) if n else None
     return CheckedBatch(batch.name, n, refused, result)
 
 
@@ -136,7 +137,7 @@ def known_batches(project: Project) -> dict[str, str]:
 def record(project: Project, batch: Batch, checked: CheckedBatch) -> None:
     """Write build/monitor/<batch>.json, and record that the batch has been checked."""
     document = {
-        **(checked.result.as_dict() if checked.result else {"drift": None}),
+        **(checked.result.as_dict() if checked.result else {"drift": None, "verdict": None}),
         "name": batch.name,
         "sha256": batch.sha256,
         "status": checked.status,
@@ -157,38 +158,36 @@ def event_payload(checked: CheckedBatch) -> dict[str, Any]:
         "refused": len(checked.refused),
         "p_value": result.p_value if result else None,
         "estimated_accuracy": result.estimated_accuracy if result else None,
+        "no_digit_share": result.no_digit_share if result else None,
         "moved": checked.moved,
     }
 
 
 def headline(checked: Sequence[CheckedBatch]) -> str:
-    """All batches in one line, those with drift first."""
-    drifted = [c.name for c in checked if c.status == "drift"]
+    """All batches in one line, the harmful ones first."""
+    named = {s: [c.name for c in checked if c.status == s] for s in _STATUSES}
     batches = f"{len(checked)} new batch{'es' if len(checked) != 1 else ''}"
-    if drifted:
-        verdict = f"drift in {len(drifted)} of {batches}: {', '.join(drifted)}"
-    elif any(c.result for c in checked):
-        verdict = f"no drift in {batches}"
-    else:
-        verdict = f"no verdict on {batches}"
-    for status in ("too few", "unreadable"):
-        names = [c.name for c in checked if c.status == status]
-        if names:
-            verdict += f"; {status}{' images' if status == 'too few' else ''}: {', '.join(names)}"
-    return verdict
+    found: list[str] = []
+    for status, words in _STATUSES.items():
+        if named[status]:
+            count = f"{len(named[status])} of {batches}" if not found else str(len(named[status]))
+            found.append(f"{words} {count}: {', '.join(named[status])}")
+    if found:
+        return "; ".join(found)
+    return f"no drift in {batches}"
 
 
 def summary(checked: CheckedBatch) -> str:
     """One batch in a few sentences."""
     result = checked.result
     if result is None:
-        reason = "too few images for a verdict" if checked.n else "nothing in it can be read"
-        text = f"{checked.name}: {reason} ({checked.n} readable)."
+        text = f"{checked.name}: nothing in it can be read."
     else:
-        verdict = "DRIFT" if result.drift else "no drift"
+        verdict = checked.status.upper() if result.verdict != "none" else checked.status
         text = (
             f"{checked.name}: {verdict} in {checked.n:,} images (p = {result.p_value:.2g}); "
-            f"estimated accuracy {result.estimated_accuracy:.1%}."
+            f"estimated accuracy {result.estimated_accuracy:.1%}, no digit in "
+            f"{result.no_digit_share:.0%}."
         )
     return text + _describe_moved(checked.moved) + _describe_refused(checked.refused)
 
@@ -196,16 +195,24 @@ def summary(checked: CheckedBatch) -> str:
 def markdown(checked: Sequence[CheckedBatch]) -> str:
     """A report on all batches: the headline, a table, details, what to do next."""
     line = headline(checked)
-    head = ["batch", "images", "refused", "drift", "p", "estimated accuracy", "moved"]
+    head = [
+        *("batch", "images", "refused", "verdict", "p", "estimated accuracy", "no digit"),
+        "moved",
+    ]
     blocks = [
         f"**{markdown_text(line[0].upper() + line[1:])}.**",
-        markdown_table(head, map(_row, checked), right=(1, 2, 4, 5)),
+        markdown_table(head, map(_row, checked), right=(1, 2, 4, 5, 6)),
     ]
     blocks += [markdown_text(summary(c)) for c in checked if c.moved or c.refused]
-    if any(c.status == "drift" for c in checked):
+    if any(c.status == "harmful" for c in checked):
         blocks.append(
-            "Look at the pictures first: a new scanner or pen is easy to see. If the handwriting "
-            "is fine, label it, add it with `digits add` and train on it."
+            "Don't trust what the model reads in a harmful batch. Look at the pictures first: "
+            "other things than digits, a new scanner or pen are easy to see. If the handwriting "
+            "is fine, label it, add it with `digits add --accept-drift` and train on it."
+        )
+    elif any(c.status == "drift" for c in checked):
+        blocks.append(
+            "Drift that does no harm: the model reads these about as well as its test data."
         )
     return "\n\n".join(blocks) + "\n"
 
@@ -216,9 +223,10 @@ def _row(checked: CheckedBatch) -> list[str]:
         markdown_text(checked.name),
         f"{checked.n:,}",
         f"{len(checked.refused):,}",
-        "**DRIFT**" if checked.status == "drift" else checked.status,
+        f"**{checked.status.upper()}**" if checked.status in _ALARMS else checked.status,
         f"{result.p_value:.2g}" if result else "–",
         f"{result.estimated_accuracy:.3f}" if result else "–",
+        f"{result.no_digit_share:.0%}" if result else "–",
         ", ".join(moved[:_EXAMPLES]) + (", …" if len(moved) > _EXAMPLES else "") or "–",
     ]
 

@@ -196,7 +196,7 @@ def add(
         batch = batch.without(seen.no_digit(batch.labels), _NO_DIGIT, path)
     _quarantine(project.quarantine / name, path, batch.refused)
     drift, skipped = _check_drift(project, batch) if valid else (None, "data is invalid")
-    accepted = valid and (accept_drift or not (drift and drift.drift))
+    accepted = valid and (accept_drift or not drift or drift.verdict == "none")
     folder, version = None, None
     if accepted and batch.labels is not None:
         folder = project.handwriting / name
@@ -298,9 +298,6 @@ def _check_drift(project: Project, batch: ParsedBatch) -> tuple[DriftResult | No
     """The drift result, or None and why drift can't be checked."""
     if not (project.reference / REFERENCE).is_file() or not project.model_card.is_file():
         return None, "no model and reference window yet; run 'dvc repro'"
-    min_count = params.load(project.params).drift.min_count
-    if len(batch.images) < min_count:
-        return None, f"fewer than {min_count} pictures ('drift.min_count' in params.yaml)"
     detector = DriftDetector.load(project.root)
     return detector.check(batch.images, batch.labels), None
 
@@ -309,7 +306,7 @@ def _shares(
     project: Project, batch: ParsedBatch, drift: DriftResult | None, reading: judging.Readers
 ) -> str | None:
     """Which digit's share is farthest from the reference, if shares have drifted."""
-    if not drift or not drift.tests["digit"]["drift"]:
+    if not drift or drift.views["digits"] >= drift.alpha:
         return None
     labels = reading.digits(batch.images) if batch.labels is None else batch.labels
     return judging.unusual_shares(project, labels)

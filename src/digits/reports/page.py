@@ -195,7 +195,6 @@ def _batches(project: Project, found: Sources, evidence: Evidence | None) -> lis
     reports = {text(name): one for name, one in mapping(found.drift, "batches").items()}
     tests = [test for one in reports.values() for test in mapping(one, "tests").values()]
     distances = [figure(test, "distance") for test in tests]
-    distances += [figure(one, "min_distance") for one in reports.values()]
     longest = max([0.25, *filter(_is_number, distances)])  # the same scale for all batches
 
     def length(document: Any, key: str) -> float:
@@ -212,7 +211,6 @@ def _batches(project: Project, found: Sources, evidence: Evidence | None) -> lis
         {
             "figures": figures,
             "report": reports.get(name, {}),
-            "mark": length(reports.get(name), "min_distance"),
             "tests": bars(reports.get(name, {})),
             "misread": _misread(project, evidence, name),
         }

@@ -5,18 +5,18 @@ from digits.core.params import Params
 from digits.core.project import Project
 from digits.core.stage import main
 from digits.data.dataset import Split
-from digits.drift import detector
+from digits.drift.detector import DriftDetector
 from digits.models.reference import Reference
 
 
 def drift(project: Project, params: Params) -> None:
-    """Make the reference window from validation images, then check every batch against it."""
+    """Fit the detector on training and validation images, then check every batch by it."""
     network = Reference.from_card(project.root, files.read_json(project.model_card))
-    val = Split.read(project.splits, "val")
-    ink_level = params.ingest.ink_level
-    reference = detector.reference_window(network, val.images, val.labels, params.drift, ink_level)
-    files.write_table(project.reference / detector.REFERENCE, reference)
-    checks = detector.DriftDetector(network, reference, params.drift, ink_level)
+    train, val = (Split.read(project.splits, name) for name in ("train", "val"))
+    with files.replacing_folder(project.reference) as folder:
+        checks = DriftDetector.fit(
+            network, train, val, params.drift, params.ingest.ink_level, folder
+        )
     index = files.read_table(project.ingested / "index.parquet")
     images = files.read_array(project.ingested / "images.npy")
     batches = {}
@@ -25,9 +25,9 @@ def drift(project: Project, params: Params) -> None:
         html = project.html / "drift" / f"{name}.html"
         result = checks.check(images[rows["id"].to_numpy()], labels, html)
         batches[name] = result.as_dict()
-        drifted = [feature for feature, test in result.tests.items() if test["drift"]]
-        print(f"{name}: " + (f"drift in {', '.join(drifted)}" if drifted else "no drift"))
-    files.write_json(project.drift_report, {"batches": batches, "reference": {"n": len(reference)}})
+        print(f"{name}: {result.verdict}, p = {result.p_value:g}")
+    reference = {"n": len(checks.reference)}
+    files.write_json(project.drift_report, {"batches": batches, "reference": reference})
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def test_drift_reports_strange_handwriting_and_exits_with_1(
     page = tmp_path / "page.html"
     assert exit_code("drift", str(strange), "--html", str(page)) == 1
     captured = capsys.readouterr()
-    assert "drift in" in captured.out
+    assert "harmful: " in captured.out
     assert "✗" in captured.out
     assert "estimated accuracy" in captured.out
     assert captured.err.count("\n") == 1

@@ -28,7 +28,7 @@ def error_of(tmp_path: Path, old: str, new: str) -> str:
         ("    epochs:", "    epoch:", "unknown key 'epoch' in models.accurate"),
         ("    epochs: ", "    epochs: -", "'models.accurate.epochs' is -"),
         ("alpha: 0.01", "alpha: high", "'drift.alpha' is 'high': input should be a valid number"),
-        ("min_count:", "x:", "unknown key 'x' in drift; expected reference_count, alpha, "),
+        ("permutations:", "x:", "unknown key 'x' in drift; expected reference_count, alpha, "),
         ("rotation: ", "rotation: 9", "'models.accurate.augmentation.rotation' is 9"),
         ("model: accurate", "model: x", "'train.model' is 'x', which is not in 'models'; expected"),
     ],

@@ -6,7 +6,10 @@ import pytest
 
 from digits.images import features
 
-NAMES = ["intensity", "ink", "height", "width", "slant", "thickness", "noise", "softness"]
+NAMES = [
+    *("intensity", "ink", "height", "width", "slant", "thickness", "noise", "softness"),
+    *("length", "right", "down", "faint", "bright", "sharpness"),
+]
 
 
 def measure(image: np.ndarray) -> "pd.Series[float]":
@@ -48,6 +51,37 @@ def test_noise_rises_with_grain_and_softness_with_blur() -> None:
     assert measure(noisy)["noise"] > 3 * measure(bar)["noise"]
     assert measure(soft)["noise"] < measure(bar)["noise"]
     assert measure(soft)["softness"] > 0.4 > measure(bar)["softness"]
+
+
+def test_length_and_centre_of_mass_follow_all_that_is_not_black() -> None:
+    bar = blank()
+    bar[4:24, 12:16] = 255
+    row = measure(bar)
+    assert (row["length"], row["right"], row["down"]) == (20, 0, 0)
+    moved = np.roll(bar, (3, -2), axis=(0, 1))
+    assert measure(moved)[["right", "down"]].tolist() == [-2, 3]
+    bar[2, 12] = 1
+    assert measure(bar)["length"] == 22
+
+
+def test_faint_counts_specks_in_the_background_and_bright_what_is_white() -> None:
+    bar = blank()
+    bar[4:24, 12:16] = 255
+    assert measure(bar)[["faint", "bright"]].tolist() == [0, 1]
+    bar[0, :8] = 3
+    row = measure(bar)
+    assert row["faint"] == pytest.approx(8 / 784)
+    assert row["bright"] == pytest.approx(80 / 88)
+
+
+def test_sharpness_falls_with_blur_but_not_with_fainter_ink() -> None:
+    from scipy import ndimage
+
+    bar = blank()
+    bar[4:24, 10:16] = 200
+    soft = ndimage.gaussian_filter(bar.astype(float), 1)
+    assert measure(soft)["sharpness"] < 0.7 * measure(bar)["sharpness"]
+    assert measure(bar / 2)["sharpness"] == pytest.approx(measure(bar)["sharpness"])
 
 
 def test_blank_and_full_images_have_finite_measures() -> None:

@@ -36,21 +36,32 @@ def names(box: Path, known: dict[str, str] | None = None) -> list[str]:
     return [batch.name for batch in inbox.new_batches(box, known or {}, quiet=0)]
 
 
-def verdict(drift: bool, **distances: float) -> DriftResult:
+def verdict(drift: bool, harmful: bool = False, **distances: float) -> DriftResult:
     tests = {
         name: {"p_value": 1e-9, "distance": distance, "drift": True}
         for name, distance in distances.items()
     }
     calm = {"p_value": 0.6, "distance": 0.01, "drift": False}
     return DriftResult(
+        verdict="harmful" if harmful else "drift" if drift else "none",
         drift=drift,
+        harmful=harmful,
         p_value=1e-9 if drift else 0.6,
         n=200,
+        tested=200,
         alpha=0.01,
-        min_distance=0.1,
+        tolerance=0.05,
         estimated_accuracy=0.913,
+        accuracy_low=0.89,
+        accuracy_high=0.93,
+        reference_accuracy=0.99,
+        no_digit_share=0.02,
+        no_digit_low=0.0,
+        no_digit_high=0.05,
         accuracy=None,
+        views={},
         tests={**tests, "slant": calm},
+        strangest=[3],
     )
 
 
@@ -123,16 +134,17 @@ def test_a_checked_batch_is_recorded_and_its_report_written(tmp_path: Path) -> N
     assert report["refused"] == [{"file": "a\\udcff.txt", "reason": "no picture"}]
 
 
-def test_the_headline_lists_drift_first_then_batches_without_verdict() -> None:
+def test_the_headline_lists_harm_first_then_drift_then_what_is_unreadable() -> None:
     drifted = CheckedBatch("march", 200, (), verdict(True, noise=1.5))
     calm = CheckedBatch("april", 200, (), verdict(False))
-    few = CheckedBatch("may", 3, (), None)
+    foreign = CheckedBatch("may", 3, (), verdict(True, harmful=True))
     nothing = CheckedBatch("june", 0, (("x", "no picture"),), None)
     assert inbox.headline([calm]) == "no drift in 1 new batch"
     assert inbox.headline([calm, drifted]) == "drift in 1 of 2 new batches: march"
-    assert inbox.headline([few, nothing]) == (
-        "no verdict on 2 new batches; too few images: may; unreadable: june"
+    assert inbox.headline([drifted, foreign, nothing]) == (
+        "harm in 1 of 3 new batches: may; drift in 1: march; nothing readable in 1: june"
     )
+    assert inbox.headline([nothing]) == "nothing readable in 1 of 1 new batch: june"
 
 
 def test_the_markdown_lists_moved_features_by_distance_and_refused_files() -> None:
@@ -140,10 +152,13 @@ def test_the_markdown_lists_moved_features_by_distance_and_refused_files() -> No
     checked = CheckedBatch("march", 200, refused, verdict(True, noise=0.4, thickness=1.5))
     text = inbox.markdown([checked])
     assert text.startswith("**Drift in 1 of 1 new batch: march.**")
-    assert "| march | 200 | 5 | **DRIFT** | 1e-09 | 0.913 | thickness, noise |" in text
+    assert "| march | 200 | 5 | **DRIFT** | 1e-09 | 0.913 | 2% | thickness, noise |" in text
     assert "in standard deviations: thickness by 1.50, noise by 0.40." in text
     assert "0&#60;b&#62;.txt (no picture)" in text
     assert "and 2 more" in text
+    assert "Drift that does no harm" in text
+    text = inbox.markdown([CheckedBatch("may", 200, (), verdict(True, harmful=True))])
+    assert "| **HARMFUL** |" in text
     assert "digits add" in text
 
 
@@ -171,7 +186,7 @@ def test_every_kind_of_batch_gets_the_right_status(built_project: Project) -> No
     assert {name: c.status for name, c in checked.items()} == {
         "calm": "no drift",
         "dirty": "drift",
-        "few": "too few",
+        "few": "no drift",
         "pipe": "unreadable",
         "text.png": "unreadable",
     }

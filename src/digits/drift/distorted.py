@@ -1,0 +1,133 @@
+"""Digits as others might write, scan or damage them: what `harm` learns to accept as digits.
+
+Two to four random changes of shape, stroke, sharpness, light or noise for each image, or one of
+MNIST-C's corruptions. All arithmetic is the same on every CPU.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from digits.core.errors import PictureError
+from digits.evaluation import corruptions
+from digits.images import glyphs
+
+_CENTRE = 13.5  # px
+_SIDE = 28
+_PUBLISHED_SHARE = 0.5  # of the images, corrupted as MNIST-C
+_COARSE_SHARE = 0.12
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def moderately(images: np.ndarray, seed: int) -> np.ndarray:
+    """Digits that people still read: uint8 `(n, 28, 28)`, one for each image."""
+    rng = np.random.default_rng([seed, 0])
+    changed = images.copy()
+    published = rng.random(len(images)) < _PUBLISHED_SHARE
+    which = rng.integers(len(corruptions.NAMES), size=len(images))
+    for number, name in enumerate(corruptions.NAMES):
+        rows = np.flatnonzero(published & (which == number))
+        changed[rows] = corruptions.corrupt(images[rows], name, seed)
+    rest = np.flatnonzero(~published)
+    values = _moved(images[rest], rng, 0.25, 0.25, 2.5) / 255.0
+    for change in (_stroke, _blurred, _light, _noisy):
+        some = np.flatnonzero(rng.random(len(rest)) < 0.35)
+        values[some] = change(values[some], rng)
+    changed[rest] = _grey(values)
+    for row in np.flatnonzero(rng.random(len(images)) < _COARSE_SHARE):
+        changed[row] = _coarse(images[row], int(rng.integers(8, 15)))
+    return changed
+
+
+def heavily(images: np.ndarray, seed: int) -> np.ndarray:
+    """Digits that are hard to read: turned, shifted, blurred or noisy, one change for each."""
+    rng = np.random.default_rng([seed, 1])
+    kind = rng.integers(4, size=len(images))
+    values = images.astype(np.float64)
+    turned, shifted, blurred, noisy = (kind == k for k in range(4))
+    values[turned] = _moved(images[turned], rng, 1.0, 0.2, 1.0)
+    values[shifted] = _moved(images[shifted], rng, 0.1, 0.1, 11.0)
+    values /= 255
+    for _ in range(2):
+        values[blurred] = _blurred(values[blurred], rng)
+    strength = rng.uniform(0.2, 0.6, noisy.sum())[:, None, None]
+    values[noisy] += strength * rng.standard_normal(values[noisy].shape)
+    return _grey(values)
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(values.round(6), 0, 1) * 255).astype(np.uint8)
+
+
+def _moved(
+    images: np.ndarray, rng: np.random.Generator, turn: float, scale: float, shift: float
+) -> np.ndarray:
+    """Turned by up to `2 · arctan(turn / 2)`-like angles, scaled, sheared and shifted: float64.
+
+    Args:
+        turn: largest tangent of half the angle; 1 is a quarter turn.
+        scale: largest change of size, and of shear.
+        shift: px.
+    """
+    n = len(images)
+    t = rng.uniform(-turn, turn, n)
+    cos, sin = (1 - t**2) / (1 + t**2), 2 * t / (1 + t**2)
+    wide, high = 1 + rng.uniform(-scale, scale, (2, n))
+    shear = rng.uniform(-scale, scale, n)
+    matrix = np.stack(
+        [cos / wide, (cos * shear - sin) / high, sin / wide, (sin * shear + cos) / high]
+    )
+    place = np.arange(_SIDE) - _CENTRE
+    a, b, c, d = matrix[:, :, None, None]
+    dx, dy = rng.uniform(-shift, shift, (2, n, 1, 1)) + _CENTRE
+    x = a * place[None, None, :] + b * place[None, :, None] + dx
+    y = c * place[None, None, :] + d * place[None, :, None] + dy
+    image = np.broadcast_to(np.arange(n)[:, None, None], x.shape)
+    places = np.stack([image, y, x]).round(6)
+    return ndimage.map_coordinates(images.astype(np.float64), places, order=1, mode="constant")
+
+
+def _stroke(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    thick = rng.random(len(values)) < 0.5
+    values[thick] = ndimage.grey_dilation(values[thick], size=(1, 2, 2))
+    values[~thick] = ndimage.grey_erosion(values[~thick], size=(1, 2, 2))
+    return values
+
+
+def _blurred(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    passes = rng.integers(1, 5, len(values))  # standard deviation 0.8 to 1.6 px
+    for number in range(1, 5):
+        some = passes >= number
+        values[some] = ndimage.uniform_filter(values[some], (1, 3, 3), mode="constant")
+    return values
+
+
+def _coarse(image: np.ndarray, side: int) -> np.ndarray:
+    """A digit scanned with few pixels, `side` for 20, and brought to MNIST's form."""
+    inner = Image.fromarray(image[3:25, 3:25])
+    small = np.asarray(inner.resize((side, side), Image.Resampling.BOX))
+    try:
+        return glyphs.extract(small).image
+    except PictureError:
+        return image
+
+
+def _light(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Grey paper, lit from one side, and weak ink."""
+    n = len(values)
+    across, down = rng.uniform(-0.25, 0.25, (2, n, 1, 1))
+    place = (np.arange(_SIDE) - _CENTRE) / _SIDE
+    paper = (
+        rng.uniform(0, 0.4, (n, 1, 1)) + across * place[None, None] + down * place[None, :, None]
+    )
+    return np.maximum(paper, 0) + values * rng.uniform(0.4, 0.8, (n, 1, 1))
+
+
+def _noisy(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    strength = rng.uniform(0.02, 0.35, (len(values), 1, 1))
+    spots = rng.random(values.shape) < rng.uniform(0, 0.08, (len(values), 1, 1))
+    noisy = values + strength * rng.standard_normal(values.shape)
+    return np.where(spots, rng.random(values.shape), noisy)
