@@ -6,7 +6,6 @@ It needs no project: images are scikit-learn's, the recipe is the default one of
 import hashlib
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def _model(settings: params.Params, data: Split, val: Split) -> dict[str, str]:
     """Weights and history of a short training run, and an evaluation of it."""
     from digits.drift import detector
     from digits.evaluation import metrics
-    from digits.models import exports, networks
+    from digits.models import networks
     from digits.models.reference import Reference
     from digits.training import loop
 
@@ -54,16 +53,11 @@ def _model(settings: params.Params, data: Split, val: Split) -> dict[str, str]:
     window = detector.reference_window(
         reference, val.images, val.labels, settings.drift, settings.ingest.ink_level
     )
-    with tempfile.TemporaryDirectory() as folder:
-        exported = [Path(folder) / name for name in ("digits.onnx", "digits.tflite")]
-        exports.write(network, *exported)
-        contents = [path.read_bytes() for path in exported]
     weights = b"".join(np.ascontiguousarray(w).tobytes() for w in trained.model.get_weights())
     return {
         "weights": _sha256(weights),
         "validation": _sha256(json.dumps(trained.history)),
         "predictions": _sha256(embedding.tobytes(), probabilities.tobytes()),
-        "exports": _sha256(*contents),
         "evaluation": _sha256(json.dumps(figures), window.to_csv()),
     }
 
