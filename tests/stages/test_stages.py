@@ -195,5 +195,5 @@ def test_the_drift_report_has_a_verdict_on_the_batch(built_project: Project) -> 
     (batch,) = files.read_json(built_project.drift_report)["batches"].values()
     assert batch["n"] == 120
     assert 0 <= batch["p_value"] <= 1
-    assert {"ink", "slant", "noise", "doubt", "embedding 1", "digit"} <= set(batch["tests"])
+    assert {"ink", "slant", "noise", "doubt", "embedding 1", "digit 0"} <= set(batch["tests"])
     assert (built_project.html / "drift" / "uci-digits.html").stat().st_size > 100_000
