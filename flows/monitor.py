@@ -58,7 +58,7 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedB
     for file, reason in checked.refused:
         get_run_logger().warning("refused %s: %s", file, reason)
     get_run_logger().info(inboxes.summary(checked))
-    if checked.status in ("drift", "harmful"):
+    if checked.status in inboxes.ALARMS:
         emit_event(
             event=f"digits.{checked.status}",
             resource={

@@ -84,15 +84,12 @@ def headline(result: "DriftResult") -> str:
     if result.harmful and result.no_digit_share >= _MANY:
         return f"harmful: {result.no_digit_share:.0%} show no digit ({chance})"
     if result.harmful:
+        drift = f", drift{where}" if where else ""
         lost = result.reference_accuracy - result.estimated_accuracy
-        return f"harmful: about {100 * lost:.1f} points less accurate{_comma(where)} ({chance})"
+        return f"harmful: about {100 * lost:.1f} points less accurate{drift} ({chance})"
     if result.drift:
         return f"drift{where} ({chance})"
     return f"no drift in {images} (p = {result.p_value:.2g})"
-
-
-def _comma(where: str) -> str:
-    return f", drift{where}" if where else ""
 
 
 def _by_p_value(result: "DriftResult") -> list[str]:

@@ -120,8 +120,9 @@ class Scores:
     def fit(cls, table: pd.DataFrame) -> "Scores":
         """Fit on `detector.describe` of at least some hundreds of training images."""
         names = tuple(features.measure(np.empty((0, 28, 28), np.uint8), 1).columns)
-        _check(table, names, table.filter(regex=r"^e\d+$").shape[1])
-        embedding, read = _embedding(table), table["digit"].to_numpy(int)
+        embedding = _embedding(table)
+        _check(table, names, embedding.shape[1])
+        read = table["digit"].to_numpy(int)
         with one_thread():
             mean = embedding.mean(axis=0)
             _, vectors = np.linalg.eigh((embedding - mean).T @ (embedding - mean))

@@ -7,8 +7,9 @@ it hurt? `harm` estimates the accuracy without labels, and the share of images t
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from digits.core.project import Project
 from digits.data.dataset import Split
 from digits.drift import change, harm, page
 from digits.drift.change import ChangeResult, ChangeTest, Scores
-from digits.drift.harm import Estimate, Harm
+from digits.drift.harm import Estimate, Harm, Network
 from digits.images import features
 from digits.recogniser import Recogniser
 
@@ -30,13 +31,6 @@ _TRAINING_COUNT = 5000  # training images that scores are fitted on
 _DECIMALS = 6
 
 Verdict = Literal["none", "drift", "harmful"]
-
-
-class Network(Protocol):
-    """What describes a batch: `Recogniser`, or `Reference` for committed reports."""
-
-    def embed(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The last hidden layer `(n, k)` and the probabilities `(n, 10)`."""
 
 
 @dataclass(frozen=True)
@@ -172,15 +166,20 @@ class DriftDetector:
         tested = np.ascontiguousarray(images[rows])
         embedding, probabilities = self.network.embed(tested)
         table = _table(tested, embedding, probabilities, self.ink_level)
-        batch, reference = self.scores.rows(table), self.scores.rows(self.reference)
-        test = ChangeTest(self.scores, reference, self.params.seed, self.params.permutations)
-        changed = test.check(batch)
+        batch = self.scores.rows(table)
+        changed = self._test.check(batch)
         hurt = self.estimator.estimate(tested, embedding, probabilities, self.params.tolerance)
         if html:
-            page.write(html, self.scores, reference, batch, changed, self.params.alpha)
+            page.write(html, self.scores, self._test.reference, batch, changed, self.params.alpha)
         read = table["digit"].to_numpy()
         accuracy = None if labels is None else float((read == labels[rows]).mean())
         return self._result(changed, hurt, rows, len(images), accuracy)
+
+    @cached_property
+    def _test(self) -> ChangeTest:
+        """The reference is described once, not for every batch."""
+        reference = self.scores.rows(self.reference)
+        return ChangeTest(self.scores, reference, self.params.seed, self.params.permutations)
 
     def _result(
         self,

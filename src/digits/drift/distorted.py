@@ -14,8 +14,8 @@ from digits.core.errors import PictureError
 from digits.evaluation import corruptions
 from digits.images import glyphs
 
-_CENTRE = 13.5  # px
-_SIDE = 28
+_SIDE = glyphs.SIZE
+_CENTRE = (_SIDE - 1) / 2  # px
 _PUBLISHED_SHARE = 0.5  # of the images, corrupted as MNIST-C
 _COARSE_SHARE = 0.12
 

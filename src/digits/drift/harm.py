@@ -13,6 +13,7 @@ adapt shares alone); all mixtures on a grid are weighed by how well they explain
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -279,13 +280,20 @@ def _features(
     """
     inputs = _inputs(embedding, probabilities, gradients)
     values = np.clip((inputs - mean) / scale, -_LIMIT, _LIMIT)
-    rng = np.random.default_rng(seed)
-    weights = rng.standard_normal((len(mean), _HIDDEN)) * (_SPREAD / np.sqrt(len(mean)))
+    weights, offsets = _hidden(len(mean), seed)
     with witness.one_thread():
-        units = np.maximum(values @ weights + rng.standard_normal(_HIDDEN), 0)
+        units = np.maximum(values @ weights + offsets, 0)
     logs = np.log(np.maximum(np.sort(probabilities.astype(np.float64), axis=1), _LEAST))
     first = inputs[:, : embedding.shape[1]]
     return np.concatenate([first, first**2, logs.round(6), units], axis=1)
+
+
+@lru_cache(maxsize=2)
+def _hidden(inputs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the random units `(inputs, 1000)`, and their offsets `(1000,)`."""
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_normal((inputs, _HIDDEN)) * (_SPREAD / np.sqrt(inputs))
+    return weights, rng.standard_normal(_HIDDEN)
 
 
 def _logistic(parts: list[np.ndarray], targets: list[Any]) -> np.ndarray:

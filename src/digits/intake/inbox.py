@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from digits.drift.detector import DriftDetector, DriftResult
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
-_ALARMS = ("harmful", "drift")
+ALARMS = ("harmful", "drift")  # statuses that somebody should know of
 _STATUSES = {"harmful": "harm in", "drift": "drift in", "unreadable": "nothing readable in"}
 _EXAMPLES = 3  # how many refused files and drifted features to list
 
@@ -223,7 +223,7 @@ def _row(checked: CheckedBatch) -> list[str]:
         markdown_text(checked.name),
         f"{checked.n:,}",
         f"{len(checked.refused):,}",
-        f"**{checked.status.upper()}**" if checked.status in _ALARMS else checked.status,
+        f"**{checked.status.upper()}**" if checked.status in ALARMS else checked.status,
         f"{result.p_value:.2g}" if result else "–",
         f"{result.estimated_accuracy:.3f}" if result else "–",
         f"{result.no_digit_share:.0%}" if result else "–",
