@@ -3,8 +3,12 @@
 Has it changed? `change` tests a batch against a reference window of validation images, with a
 calibrated p-value. What changed? The same test names views, features and the strangest images. Does
 it hurt? `harm` estimates the accuracy without labels, and the share of images that show no digit.
+
+What the model was trained on belongs to the reference: each batch of handwriting among the training
+data is a window of its own, and a batch that is like any of the windows hasn't changed.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from digits.core import files, params
 from digits.core.errors import DataError
@@ -20,14 +25,18 @@ from digits.core.params import Drift
 from digits.core.project import Project
 from digits.data.dataset import Split
 from digits.drift import change, harm, page
-from digits.drift.change import ChangeResult, ChangeTest, Scores
+from digits.drift.change import ChangeResult, ChangeTest, Rows, Scores
 from digits.drift.harm import Estimate, Harm, Network
-from digits.images import features
+from digits.drift.sequence import Sequence
+from digits.images import features, glyphs
 from digits.recogniser import Recogniser
 
 REFERENCE = "reference.parquet"
+VALIDATION = "validation"  # the source of the reference window
 _TRAINING = "training.parquet"
+_TRAINED = "trained.npy"
 _TRAINING_COUNT = 5000  # training images that scores are fitted on
+_LEVEL = 0.95  # of the interval of a measured accuracy
 _DECIMALS = 6
 
 Verdict = Literal["none", "drift", "harmful"]
@@ -40,14 +49,20 @@ class DriftResult:
     Attributes:
         verdict: `harmful`, `drift` (changed, but read as well as before) or `none`.
         drift: whether the batch has changed: `p_value` below `alpha`.
-        harmful: whether the model reads it worse by more than `tolerance`, as estimated.
+        harmful: whether the model reads it worse by more than `tolerance`, beyond doubt: as
+            measured, if labels are known, else as estimated.
+        like: the window that the batch is most like: VALIDATION, or a batch of handwriting that
+            the model was trained on; `p_value`, `views`, `tests` and `strangest` refer to it.
+        in_sample_share: of the images, those that the model was trained on; on them it is more
+            accurate than on others.
         p_value: probability that a batch like the reference differs this much; at least
             1 / (1 + `drift.permutations`).
         n, tested: images of the batch, and how many of them, drawn at random, were looked at.
         estimated_accuracy, accuracy_low, accuracy_high: without labels, with a 95 % interval.
         reference_accuracy: that of the reference window.
         no_digit_share, no_digit_low, no_digit_high: of the images, with a 95 % interval.
-        accuracy: share read as labelled; None without labels.
+        accuracy: share read as labelled, with `measured_low` to `measured_high`, its 95 % interval
+            by chance; None without labels.
         views: of each view its adjusted `p_value`; see `change.VIEWS`.
         tests: of each feature its `view`, `distance` (see `change.Finding`), adjusted `p_value`,
             and whether that is below `alpha`: `drift`.
@@ -58,6 +73,8 @@ class DriftResult:
     drift: bool
     harmful: bool
     p_value: float
+    like: str
+    in_sample_share: float
     n: int
     tested: int
     alpha: float
@@ -70,6 +87,8 @@ class DriftResult:
     no_digit_low: float
     no_digit_high: float
     accuracy: float | None
+    measured_low: float | None
+    measured_high: float | None
     views: Mapping[str, float]
     tests: Mapping[str, Mapping[str, Any]]
     strangest: list[int]
@@ -80,19 +99,48 @@ class DriftResult:
 
 
 @dataclass(frozen=True)
-class DriftDetector:
-    """Compares batches of glyphs with a reference window that no model was fitted on.
+class Seen:
+    """What the detector has seen of a batch.
 
     Attributes:
-        reference: `reference_window` of validation images.
+        n: images of the batch.
+        indices: int `(k,)`, of the images that were looked at: all, or a random part of many.
+        images: these, uint8 `(k, 28, 28)`.
+        embedding, probabilities: of the network, `(k, e)` and `(k, 10)`.
+        rows: as the test for changes sees them.
+    """
+
+    n: int
+    indices: np.ndarray
+    images: np.ndarray
+    embedding: np.ndarray
+    probabilities: np.ndarray
+    rows: Rows
+
+    @property
+    def digits(self) -> np.ndarray:
+        """The digits read, int `(k,)`."""
+        digits: np.ndarray = self.probabilities.argmax(axis=1)
+        return digits
+
+
+@dataclass(frozen=True)
+class DriftDetector:
+    """Compares batches of glyphs with what the model was trained on.
+
+    Attributes:
+        reference: `reference_window` of validation images, which no model was fitted on, and of
+            each batch of handwriting among the training data; `source` says which.
         scores: fixed functions of an image, fitted on training images.
         estimator: of the accuracy, and of the share of images that show no digit.
+        trained: `_keys` of the training images, sorted.
     """
 
     network: Network
     reference: pd.DataFrame
     scores: Scores
     estimator: Harm
+    trained: np.ndarray
     params: Drift
     ink_level: int
 
@@ -118,96 +166,171 @@ class DriftDetector:
         """
         reference, training = (files.read_table(folder / n) for n in (REFERENCE, _TRAINING))
         estimator = Harm.from_dict(files.read_json(folder / harm.FILE))
-        return cls(network, reference, Scores.fit(training), estimator, params, ink_level)
+        trained = files.read_array(folder / _TRAINED)
+        scores = Scores.fit(training)
+        return cls(network, reference, scores, estimator, trained, params, ink_level)
 
     @classmethod
     def fit(
-        cls, network: Network, train: Split, val: Split, params: Drift, ink_level: int, folder: Path
+        cls,
+        network: Network,
+        train: Split,
+        val: Split,
+        batches: Mapping[str, np.ndarray],
+        params: Drift,
+        ink_level: int,
+        folder: Path,
     ) -> "DriftDetector":
         """Make a detector, and write what `read` needs.
 
         Args:
             train: images that the network was trained on.
             val: images that it was not trained on; the reference window is a part of them.
+            batches: rows in `train` of each batch of handwriting that is a part of it.
             folder: to write to.
         """
         rng = np.random.default_rng(params.seed)
         rows = np.sort(rng.permutation(len(train.images))[:_TRAINING_COUNT])
         training = describe(network, np.asarray(train.images)[rows], ink_level)
         reference = reference_window(network, val.images, val.labels, params, ink_level)
+        windows = [reference.assign(source=VALIDATION)]
+        for name, members in batches.items():
+            part = train.images[members], train.labels[members]
+            window = reference_window(network, *part, params, ink_level)
+            windows.append(window.assign(source=name))
+        reference = pd.concat(windows, ignore_index=True)
+        trained = np.sort(_keys(train.images))
         estimator = Harm.fit(network, val.images, val.labels, params.seed)
         files.write_table(folder / REFERENCE, reference)
         files.write_table(folder / _TRAINING, training)
+        files.write_array(folder / _TRAINED, trained)
         files.write_json(folder / harm.FILE, estimator.as_dict())
-        return cls(network, reference, Scores.fit(training), estimator, params, ink_level)
+        scores = Scores.fit(training)
+        return cls(network, reference, scores, estimator, trained, params, ink_level)
 
     def check(
         self, images: np.ndarray, labels: np.ndarray | None = None, html: Path | None = None
     ) -> DriftResult:
-        """Compare a batch with the reference window.
-
-        Of more than `change.MAX_ROWS` images, as many are drawn at random.
+        """Compare a batch with the reference.
 
         Args:
-            images: uint8 `(n, 28, 28)`, in MNIST's form, n ≥ 1.
-            labels: int `(n,)`, 0–9, if known.
-            html: where to write Evidently's own report, if anywhere.
+            images, labels, html: as for `look` and `judge`.
 
         Raises:
-            DataError: there are no images, or the reference window lacks a feature that this
-                version of the code measures.
+            DataError: as `look`.
         """
+        return self.judge(self.look(images), labels, html)
+
+    def look(self, images: np.ndarray) -> Seen:
+        """Look at a batch; of more than `change.MAX_ROWS` images, at as many, drawn at random.
+
+        Args:
+            images: uint8 `(n, 28, 28)`, in MNIST's form, n ≥ 1; may be memory-mapped.
+
+        Raises:
+            DataError: there are no images, they have another form, or the reference window lacks a
+                feature that this version of the code measures.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != (glyphs.SIZE, glyphs.SIZE):
+            raise DataError(f"images are {images.dtype} {images.shape}, expected uint8 (n, 28, 28)")
         if not len(images):
             raise DataError("no images; a verdict needs at least one")
-        rows = np.arange(len(images))
+        indices = np.arange(len(images))
         if len(images) > change.MAX_ROWS:
             rng = np.random.default_rng(self.params.seed)
-            rows = np.sort(rng.choice(len(images), change.MAX_ROWS, replace=False))
-        tested = np.ascontiguousarray(images[rows])
+            indices = np.sort(rng.choice(len(images), change.MAX_ROWS, replace=False))
+        tested = np.ascontiguousarray(images[indices])
         embedding, probabilities = self.network.embed(tested)
         table = _table(tested, embedding, probabilities, self.ink_level)
-        batch = self.scores.rows(table)
-        changed = self._test.check(batch)
-        hurt = self.estimator.estimate(tested, embedding, probabilities, self.params.tolerance)
+        rows = self.scores.rows(table)
+        return Seen(len(images), indices, tested, embedding, probabilities, rows)
+
+    def judge(
+        self, seen: Seen, labels: np.ndarray | None = None, html: Path | None = None
+    ) -> DriftResult:
+        """The verdict on a batch.
+
+        Args:
+            labels: int `(n,)` of all of its images, 0–9, if known.
+            html: where to write Evidently's own report, if anywhere.
+        """
+        found = {name: test.check(seen.rows) for name, test in self._tests.items()}
+        like = max(found, key=lambda name: found[name].p_value)  # of equal ones, the first
+        given = seen.images, seen.embedding, seen.probabilities
+        hurt = self.estimator.estimate(*given, self.params.tolerance)
         if html:
-            page.write(html, self.scores, self._test.reference, batch, changed, self.params.alpha)
-        read = table["digit"].to_numpy()
-        accuracy = None if labels is None else float((read == labels[rows]).mean())
-        return self._result(changed, hurt, rows, len(images), accuracy)
+            window = self._tests[like].reference
+            page.write(html, self.scores, window, seen.rows, found[like], self.params.alpha)
+        right = None if labels is None else seen.digits == np.asarray(labels)[seen.indices]
+        return self._result(seen, like, found[like], hurt, right)
+
+    def follow(self, sequence: Sequence | None, name: str, last: str, seen: Seen) -> Sequence:
+        """Add a batch to the sequence of all batches; a new one, if the reference is another.
+
+        Args:
+            name, last: as in `Sequence.add`.
+        """
+        window = self._tests[VALIDATION].reference
+        edges = np.ascontiguousarray(self.scores.edges)
+        identity = hashlib.sha256(window.above.tobytes() + edges.tobytes()).hexdigest()
+        if sequence is None or sequence.reference != identity:
+            sequence = Sequence.start(identity, self.scores, window)
+        return sequence.add(name, last, self.scores, seen.rows, self.params.alpha)
 
     @cached_property
-    def _test(self) -> ChangeTest:
-        """The reference is described once, not for every batch."""
-        reference = self.scores.rows(self.reference)
-        return ChangeTest(self.scores, reference, self.params.seed, self.params.permutations)
+    def reference_accuracy(self) -> float:
+        """Share of the validation images in the reference that the model reads right."""
+        window = self.reference.loc[self.reference["source"].eq(VALIDATION), "read"]
+        return round(float(window.mean()), _DECIMALS)
+
+    @cached_property
+    def _tests(self) -> dict[str, ChangeTest]:
+        """A test for each window; they are described once, not for every batch."""
+        return {
+            str(source): ChangeTest(
+                self.scores, self.scores.rows(window), self.params.seed, self.params.permutations
+            )
+            for source, window in self.reference.groupby("source", sort=False)
+        }
 
     def _result(
         self,
+        seen: Seen,
+        like: str,
         changed: ChangeResult,
         hurt: Estimate,
-        rows: np.ndarray,
-        n: int,
-        accuracy: float | None,
+        right: np.ndarray | None,
     ) -> DriftResult:
-        drift = changed.p_value < self.params.alpha
-        verdict: Verdict = "harmful" if hurt.harmful else "drift" if drift else "none"
+        drift, harmful = changed.p_value < self.params.alpha, hurt.harmful
+        accuracy, low, high = None, None, None
+        if right is not None:
+            accuracy = round(float(right.mean()), _DECIMALS)
+            low, high = interval(int(right.sum()), len(right))
+            harmful = loses(high, self.reference_accuracy, self.params.tolerance)
+        verdict: Verdict = "harmful" if harmful else "drift" if drift else "none"
         return DriftResult(
             verdict=verdict,
             drift=drift,
-            harmful=hurt.harmful,
+            harmful=harmful,
             p_value=changed.p_value,
-            n=n,
-            tested=len(rows),
+            like=like,
+            in_sample_share=round(
+                float(np.isin(_keys(seen.images), self.trained).mean()), _DECIMALS
+            ),
+            n=seen.n,
+            tested=len(seen.indices),
             alpha=self.params.alpha,
             tolerance=self.params.tolerance,
             estimated_accuracy=hurt.estimated_accuracy,
             accuracy_low=hurt.accuracy_low,
             accuracy_high=hurt.accuracy_high,
-            reference_accuracy=round(float(self.reference["read"].mean()), _DECIMALS),
+            reference_accuracy=self.reference_accuracy,
             no_digit_share=hurt.no_digit_share,
             no_digit_low=hurt.no_digit_low,
             no_digit_high=hurt.no_digit_high,
-            accuracy=None if accuracy is None else round(accuracy, _DECIMALS),
+            accuracy=accuracy,
+            measured_low=low,
+            measured_high=high,
             views={name: found.p_value for name, found in changed.views.items()},
             tests={
                 name: {
@@ -218,8 +341,19 @@ class DriftDetector:
                 }
                 for name, found in changed.features.items()
             },
-            strangest=[int(rows[row]) for row in changed.strangest],
+            strangest=[int(seen.indices[row]) for row in changed.strangest],
         )
+
+
+def interval(successes: int, count: int) -> tuple[float, float]:
+    """The exact 95 % interval of a probability (Clopper and Pearson 1934)."""
+    exact = binomtest(successes, count).proportion_ci(_LEVEL, method="exact")
+    return round(float(exact.low), _DECIMALS), round(float(exact.high), _DECIMALS)
+
+
+def loses(accuracy: float, reference: float, tolerance: float) -> bool:
+    """Whether an accuracy is below the reference's by more than the tolerance, all 0–1."""
+    return reference - accuracy > tolerance
 
 
 def reference_window(
@@ -228,7 +362,7 @@ def reference_window(
     """`describe` a random sample of labelled images; `read` says whether each was read correctly.
 
     Args:
-        images: uint8 `(n, 28, 28)`, not used for training.
+        images: uint8 `(n, 28, 28)`.
         labels: int `(n,)`, 0–9.
     """
     rng = np.random.default_rng(params.seed)
@@ -263,3 +397,9 @@ def _table(
     table["doubt"] = np.log10(others).round(_DECIMALS)  # the logarithm differs by CPU, by 1e-16
     columns = {f"e{i}": column.astype(np.float64) for i, column in enumerate(embedding.T)}
     return table.join(pd.DataFrame(columns))
+
+
+def _keys(images: np.ndarray) -> np.ndarray:
+    """A hash of each image, uint64 `(n,)`."""
+    digests = (hashlib.sha256(image.tobytes()).digest()[:8] for image in images)
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)

@@ -1,11 +1,14 @@
 """models/, build/ → build/reference (the window) and reports/drift.json (a verdict per batch)."""
 
+import numpy as np
+
 from digits.core import files
 from digits.core.params import Params
 from digits.core.project import Project
 from digits.core.stage import main
+from digits.data import dataset
 from digits.data.dataset import Split
-from digits.drift.detector import DriftDetector
+from digits.drift.detector import VALIDATION, DriftDetector
 from digits.models.reference import Reference
 
 
@@ -13,12 +16,17 @@ def drift(project: Project, params: Params) -> None:
     """Fit the detector on training and validation images, then check every batch by it."""
     network = Reference.from_card(project.root, files.read_json(project.model_card))
     train, val = (Split.read(project.splits, name) for name in ("train", "val"))
-    with files.replacing_folder(project.reference) as folder:
-        checks = DriftDetector.fit(
-            network, train, val, params.drift, params.ingest.ink_level, folder
-        )
     index = files.read_table(project.ingested / "index.parquet")
     images = files.read_array(project.ingested / "images.npy")
+    trained = index.set_index("id").loc[dataset.read_ids(project.splits, "train")]
+    members = {
+        str(name): np.flatnonzero(trained["batch"].eq(name))
+        for name in sorted(trained.loc[trained["split"].eq("handwriting"), "batch"].unique())
+    }
+    with files.replacing_folder(project.reference) as folder:
+        checks = DriftDetector.fit(
+            network, train, val, members, params.drift, params.ingest.ink_level, folder
+        )
     batches = {}
     for name, rows in index[index["split"].eq("handwriting")].groupby("batch"):
         labels = None if rows["label"].isna().any() else rows["label"].to_numpy(dtype=int)
@@ -26,7 +34,7 @@ def drift(project: Project, params: Params) -> None:
         result = checks.check(images[rows["id"].to_numpy()], labels, html)
         batches[name] = result.as_dict()
         print(f"{name}: {result.verdict}, p = {result.p_value:g}")
-    reference = {"n": len(checks.reference)}
+    reference = {"n": int(checks.reference["source"].eq(VALIDATION).sum())}
     files.write_json(project.drift_report, {"batches": batches, "reference": reference})
 
 

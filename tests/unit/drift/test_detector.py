@@ -49,7 +49,7 @@ def drift_detector(
 ) -> DriftDetector:
     train, val = (Split(*(array[i::4] for array in real_digits)) for i in (0, 1))
     folder = tmp_path_factory.mktemp("reference")
-    DriftDetector.fit(reader, train, val, PARAMS, 128, folder)
+    DriftDetector.fit(reader, train, val, {}, PARAMS, 128, folder)
     return DriftDetector.read(folder, reader, PARAMS, 128)
 
 
@@ -88,6 +88,39 @@ def test_images_like_the_reference_have_not_drifted(
     assert result.accuracy == pytest.approx(
         (drift_detector.network.embed(images)[1].argmax(axis=1) == labels).mean()
     )
+    assert result.measured_low <= result.accuracy <= result.measured_high
+    assert result.in_sample_share == 0
+
+
+def test_labels_that_show_a_loss_are_harm_and_labels_that_show_none_are_not(
+    drift_detector: DriftDetector, real_digits: Digits
+) -> None:
+    images = real_digits[0][3::4]
+    read = drift_detector.network.embed(images)[1].argmax(axis=1)
+    wrong = np.where(np.arange(len(read)) % 5 < 2, (read + 1) % 10, read)
+    assert drift_detector.check(images, read).verdict == "none"
+    result = drift_detector.check(images, wrong)
+    assert (result.verdict, result.drift) == ("harmful", False)
+    assert result.accuracy == pytest.approx(0.6, abs=0.01)
+    assert drift_detector.check(images[:1], wrong[:1]).verdict == "none"  # one error proves nothing
+
+
+def test_what_was_trained_on_is_no_drift_and_is_said_to_be_in_sample(
+    reader: Any, real_digits: Digits, tmp_path: Path
+) -> None:
+    images, labels = real_digits
+    thick = np.maximum(images, np.roll(images, 1, axis=2))
+    train = Split(np.concatenate([images[::4], thick[2::8]]), np.append(labels[::4], labels[2::8]))
+    val, march = Split(images[1::4], labels[1::4]), np.arange(len(images[::4]), len(train.images))
+    checks = DriftDetector.fit(reader, train, val, {"march": march}, PARAMS, 128, tmp_path)
+    again = DriftDetector.read(tmp_path, reader, PARAMS, 128)
+    result = again.check(train.images[march], train.labels[march])
+    assert (result.drift, result.like, result.in_sample_share) == (False, "march", 1.0)
+    fresh = again.check(thick[3::4], labels[3::4])
+    assert (fresh.drift, fresh.like, fresh.in_sample_share) == (False, "march", 0.0)
+    assert again.check(images[3::4]).like == "validation"
+    assert again.check(np.roll(thick[3::4], 1, axis=2)).drift
+    assert checks.reference_accuracy == again.reference_accuracy
 
 
 def test_thicker_strokes_are_drift_and_the_feature_is_named_in_evidentlys_report(
@@ -127,6 +160,14 @@ def test_every_measured_feature_is_tested(
     result = drift_detector.check(real_digits[0][:40])
     assert set(features.measure(real_digits[0][:1], 128)) <= set(result.tests)
     assert set(result.views) == set(change.VIEWS)
+
+
+@pytest.mark.parametrize("images", [np.zeros((4, 28, 28)), np.zeros((4, 784), np.uint8)])
+def test_images_of_another_form_are_an_error(
+    drift_detector: DriftDetector, images: np.ndarray
+) -> None:
+    with pytest.raises(DataError, match=r"expected uint8 \(n, 28, 28\)"):
+        drift_detector.check(images)
 
 
 def test_no_image_is_an_error(drift_detector: DriftDetector) -> None:
