@@ -17,7 +17,7 @@ import httpx
 from digits.core import locking, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from flows import services
+from flows import alarms, services
 
 _POOL = "digits"
 _HOST = "127.0.0.1"
@@ -50,6 +50,9 @@ _CRASH_DEAD_RUNS: dict[str, Any] = {
         }
     ],
 }
+# A run brings up to date what is stale: it trains if data or parameters have changed, say because
+# the batch was labelled and added, and else takes seconds. Drift that does no harm starts none.
+_TRAIN_ON_HARM = "Harm in new handwriting starts a training run"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -112,9 +115,46 @@ def _start(project: Project, port: int) -> None:
     _start_service(project, "worker", worker, environment, lambda: _has_heartbeat(url, since))
     click.echo("Deploying prefect.yaml…")
     _deploy(project, environment)
-    if all(known["name"] != _CRASH_DEAD_RUNS["name"] for known in _post(url, "automations/filter")):
-        _post(url, "automations/", _CRASH_DEAD_RUNS)
+    known = {automation["name"] for automation in _post(url, "automations/filter")}
+    for automation in (_CRASH_DEAD_RUNS, _train_on_harm(url)):
+        if automation["name"] not in known:
+            _post(url, "automations/", automation)
     services.record_url(project, url)
+
+
+def report_harm(project: Project, batch: str, payload: Mapping[str, Any]) -> bool:
+    """Emit the event that starts a training run; False if the server isn't up.
+
+    Raises:
+        DigitsError: the server doesn't take it.
+    """
+    url = services.url(project)
+    if not url:
+        return False
+    event = alarms.document("harmful", batch, payload)
+    try:
+        httpx.post(f"{url}/api/events", json=[event], timeout=_ANSWER).raise_for_status()
+    except httpx.HTTPError as exc:
+        raise DigitsError(f"{url} didn't take the event {alarms.HARMFUL} ({exc})") from exc
+    return True
+
+
+def _train_on_harm(url: str) -> dict[str, Any]:
+    answer = httpx.get(f"{url}/api/deployments/name/digits-pipeline/train", timeout=_ANSWER)
+    deployment = answer.raise_for_status().json()["id"]
+    return {
+        "name": _TRAIN_ON_HARM,
+        "description": f"The event {alarms.HARMFUL}, of the monitor or of 'digits label'.",
+        "trigger": {
+            "type": "event",
+            "posture": "Reactive",
+            "expect": [alarms.HARMFUL],
+            "match": {"prefect.resource.id": "digits.batch.*"},
+            "threshold": 1,
+            "within": 0,
+        },
+        "actions": [{"type": "run-deployment", "source": "selected", "deployment_id": deployment}],
+    }
 
 
 def _start_service(

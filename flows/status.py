@@ -23,7 +23,7 @@ from flows import services
 _MAX_RUNS = 5
 _TIMEOUT = 1.0  # s to wait for a database that is being written to
 _QUERY = """
-    SELECT name, state_type, start_time, end_time FROM flow_run
+    SELECT name, state_type, state_name, start_time, end_time FROM flow_run
     WHERE parent_task_run_id IS NULL AND start_time IS NOT NULL
     ORDER BY start_time DESC LIMIT ?
 """
@@ -32,10 +32,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Run:
-    """A flow run: Prefect's state in lower case, times in UTC as ISO 8601."""
+    """A flow run: Prefect's state in lower case, times in UTC as ISO 8601.
+
+    `result` is the name of the state: what the monitor found, e.g. 'Harmful', else as `state`.
+    """
 
     name: str
     state: str
+    result: str
     start: str
     end: str | None
 
@@ -129,8 +133,8 @@ def _runs(database: Path) -> list[Run]:
     except sqlite3.Error as exc:  # other versions of Prefect may have other tables
         raise DataError(str(exc)) from exc
     return [
-        Run(str(name), str(state).lower(), _iso(start), _iso(end) if end else None)
-        for name, state, start, end in rows
+        Run(str(name), str(state).lower(), str(result), _iso(start), _iso(end) if end else None)
+        for name, state, result, start, end in rows
     ]
 
 

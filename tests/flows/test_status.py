@@ -19,14 +19,14 @@ from flows import status
 HEAVY = ("tensorflow", "keras", "pandas", "prefect", "great_expectations", "evidently", "sklearn")
 
 
-def database(project: Project, *rows: tuple[str, str, str, str | None, str | None]) -> Path:
+def database(project: Project, *rows: tuple[str, str, str, str, str | None, str | None]) -> Path:
     path = project.build / "prefect" / "prefect.db"
     path.parent.mkdir(parents=True, exist_ok=True)
     with sqlite3.connect(path) as connection:
         connection.execute(
-            "CREATE TABLE flow_run (name, state_type, start_time, end_time, parent_task_run_id)"
+            "CREATE TABLE flow_run (name, state_type, state_name, start_time, end_time, parent_task_run_id)"
         )
-        connection.executemany("INSERT INTO flow_run VALUES (?, ?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO flow_run VALUES (?, ?, ?, ?, ?, ?)", rows)
     connection.close()
     return path
 
@@ -97,19 +97,28 @@ def test_the_last_five_runs_are_read_from_prefects_database(small_project: Proje
         (
             f"run-{day}",
             "COMPLETED",
+            "Harmful",
             f"2026-01-0{day} 10:00:00.123",
             f"2026-01-0{day} 10:01:30",
             None,
         )
         for day in range(1, 8)
     ]
-    running = ("running", "RUNNING", "2026-01-09 08:00:00.5", None, None)
-    waiting = ("waiting", "SCHEDULED", None, None, None)
-    inner = ("inner", "COMPLETED", "2026-01-09 09:00:00", "2026-01-09 09:01:00", "a-task")
+    running = ("running", "RUNNING", "Running", "2026-01-09 08:00:00.5", None, None)
+    waiting = ("waiting", "SCHEDULED", "Scheduled", None, None, None)
+    inner = (
+        "inner",
+        "COMPLETED",
+        "Completed",
+        "2026-01-09 09:00:00",
+        "2026-01-09 09:01:00",
+        "a-task",
+    )
     database(small_project, *rows, running, waiting, inner)  # type: ignore[arg-type]
     runs = status.read(small_project).runs
     assert runs is not None
     assert [run.name for run in runs] == ["running", "run-7", "run-6", "run-5", "run-4"]
+    assert (runs[1].state, runs[1].result) == ("completed", "Harmful")
     assert (runs[0].state, runs[0].start, runs[0].end) == ("running", "2026-01-09T08:00:00Z", None)
 
 
@@ -131,7 +140,9 @@ def test_runs_are_unknown_if_the_database_is_unreadable(
 
 
 def test_reading_leaves_the_database_unchanged(small_project: Project) -> None:
-    path = database(small_project, ("a", "COMPLETED", "2026-01-01", "2026-01-02", None))
+    path = database(
+        small_project, ("a", "COMPLETED", "Completed", "2026-01-01", "2026-01-02", None)
+    )
     before = path.read_bytes(), sorted(path.parent.iterdir())
     status.read(small_project)
     assert (path.read_bytes(), sorted(path.parent.iterdir())) == before

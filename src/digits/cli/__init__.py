@@ -24,6 +24,7 @@ _SECTIONS = {
         "predict": "Recognise the digit in each picture.",
         "drift": "Test a batch of handwriting for drift.",
         "add": "Add a batch of handwriting to the data.",
+        "label": "Compare the estimate for a checked batch with labels that came later.",
     },
     "Models": {
         "gate": "Judge whether a model may replace the champion.",

@@ -95,7 +95,7 @@ def _reasons(changes: list[str]) -> str:
 def _runs(runs: list[Run] | None) -> str:
     if runs is None:
         return "unknown"
-    lines = [f"{run.start}  {run.state:9}  {_duration(run)}{run.name}" for run in runs]
+    lines = [f"{run.start}  {run.result.lower():10}  {_duration(run)}{run.name}" for run in runs]
     return "\n".join(lines) or "none yet"
 
 

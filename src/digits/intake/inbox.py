@@ -10,7 +10,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,12 @@ from digits.core.project import Project
 from digits.formatting import markdown_table, markdown_text
 
 if TYPE_CHECKING:
-    from digits.drift.detector import DriftDetector, DriftResult
+    import pandas as pd
+
+    from digits.drift.detector import DriftDetector, DriftResult, Seen
+    from digits.drift.sequence import Sequence as History
+    from digits.drift.sequence import Slow
+    from digits.intake.intake import ParsedBatch
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 ALARMS = ("harmful", "drift")  # statuses that somebody should know of
@@ -50,18 +55,35 @@ class CheckedBatch:
         n: number of readable images.
         refused: name and reason of each unreadable file.
         result: None if no image could be read.
+        read: `name`, `digit` and `confidence` of each image that was looked at.
+        history: of all batches with this one; None if it isn't part of a history.
     """
 
     name: str
     n: int
     refused: tuple[tuple[str, str], ...]
     result: "DriftResult | None"
+    read: "pd.DataFrame | None" = None
+    history: "History | None" = None
 
     @property
     def status(self) -> Literal["harmful", "drift", "no drift", "unreadable"]:
         if self.result is None:
             return "unreadable"
         return "no drift" if self.result.verdict == "none" else self.result.verdict
+
+    @property
+    def slow(self) -> "Slow | None":
+        """What the history shows, if it shows a slow drift."""
+        if self.history is None or self.result is None:
+            return None
+        found = self.history.slow(self.result.alpha)
+        return found if found.drift else None
+
+    @property
+    def begins_slow_drift(self) -> bool:
+        """Whether the slow drift is seen with this batch first."""
+        return self.slow is not None and self.slow.since == self.name
 
     @property
     def moved(self) -> dict[str, float]:
@@ -71,11 +93,13 @@ class CheckedBatch:
         return dict(sorted(distances.items(), key=lambda item: -item[1]))
 
 
-def new_batches(inbox: Path, known: Mapping[str, str], quiet: float = 30) -> list[Batch]:
-    """The complete batches that haven't been checked, sorted by name; none without an inbox.
+def new_batches(
+    inbox: Path, known: Mapping[str, str], quiet: float = 30
+) -> tuple[list[Batch], list[str]]:
+    """The batches that haven't been checked, sorted by name, and the names of those that settle.
 
-    Batches that are hidden, end in '.part' or changed within the last `quiet` seconds count as
-    incomplete.
+    There are none without an inbox. Batches that are hidden or end in '.part' are left out; those
+    that changed within the last `quiet` seconds still settle.
 
     Args:
         known: name → SHA-256 of each batch that has been checked.
@@ -84,14 +108,33 @@ def new_batches(inbox: Path, known: Mapping[str, str], quiet: float = 30) -> lis
         DataError: the inbox isn't a readable folder.
     """
     if not inbox.exists():
-        return []
+        return [], []
     try:
         paths = sorted(inbox.iterdir())
     except OSError as exc:
         raise DataError(f"{inbox}: not a readable folder ({exc.strerror})") from exc
-    visible = (p for p in paths if not p.name.startswith(".") and not p.name.endswith(".part"))
-    batches = (_complete_batch(path, quiet) for path in visible)
-    return [b for b in batches if b and known.get(b.name) != b.sha256]
+    new, settling = [], []
+    for path in paths:
+        if path.name.startswith(".") or path.name.endswith(".part"):
+            continue
+        batch = _batch(path, quiet)
+        if isinstance(batch, str):
+            settling.append(batch)
+        elif batch and known.get(batch.name) != batch.sha256:
+            new.append(batch)
+    return new, settling
+
+
+def nothing_new(project: Project, inbox: Path, settling: Sequence[str], quiet: float) -> str:
+    """Why there is nothing to check."""
+    if settling:
+        batches = f"{len(settling)} batch{'es' if len(settling) != 1 else ''}"
+        return (
+            f"waiting for {batches} to settle ({', '.join(settling[:_EXAMPLES])}): checked once "
+            f"nothing has changed for {quiet:g} s"
+        )
+    missing = "" if inbox.is_dir() else ", which does not exist yet"
+    return f"no new batches in {project.relative(inbox)}{missing}"
 
 
 def load_detector(project: Project) -> "DriftDetector":
@@ -109,7 +152,13 @@ def load_detector(project: Project) -> "DriftDetector":
 
 
 def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedBatch:
-    """Read a batch and compare it with the reference window."""
+    """Read a batch, and compare it with the reference.
+
+    Batches that are within chance, each on its own, make up the history, in which a slow drift is
+    seen. Those that drift would hide it, and those like a batch that was trained on are another
+    kind of handwriting.
+    """
+    from digits.drift.detector import VALIDATION
     from digits.intake import intake
 
     if batch.path.is_symlink() or not (batch.path.is_file() or batch.path.is_dir()):
@@ -118,10 +167,33 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedB
         parsed = intake.parse(batch.path)
     except DigitsError as exc:
         return CheckedBatch(batch.name, 0, ((batch.name, str(exc)),), None)
+    seen = detector.look(parsed.images)
+    result = detector.judge(seen, parsed.labels)
+    history = None
+    if result.verdict == "none" and result.like == VALIDATION:
+        history = detector.follow(_history(project), batch.name, batch.sha256, seen)
+    return describe(batch.name, parsed, seen, result, history)
+
+
+def describe(
+    name: str,
+    parsed: "ParsedBatch",
+    seen: "Seen",
+    result: "DriftResult",
+    history: "History | None" = None,
+) -> CheckedBatch:
+    """A batch that was read and judged."""
+    import pandas as pd
+
+    read = pd.DataFrame(
+        {
+            "name": [printable(parsed.names[i]) for i in seen.indices],
+            "digit": seen.digits,
+            "confidence": seen.probabilities.max(axis=1).round(4),
+        }
+    )
     refused = tuple((str(file), str(reason)) for file, reason in parsed.refused)
-    n = len(parsed.images)
-    result = detector.check(parsed.images, parsed.labels) if n else None
-    return CheckedBatch(batch.name, n, refused, result)
+    return CheckedBatch(name, len(parsed.images), refused, result, read, history)
 
 
 def known_batches(project: Project) -> dict[str, str]:
@@ -135,17 +207,28 @@ def known_batches(project: Project) -> dict[str, str]:
 
 
 def record(project: Project, batch: Batch, checked: CheckedBatch) -> None:
-    """Write build/monitor/<batch>.json, and record that the batch has been checked."""
+    """Keep what was found, and that the batch has been checked: last, so a kill loses nothing."""
+    keep(project, batch.sha256, checked)
+    if checked.history:
+        files.write_json(_history_file(project), checked.history.as_dict())
+    files.write_json(_record(project), {**known_batches(project), batch.name: batch.sha256})
+
+
+def keep(project: Project, sha256: str, checked: CheckedBatch) -> None:
+    """Write build/monitor/<batch>.json and .csv: the verdict, and the digits read."""
     document = {
         **(checked.result.as_dict() if checked.result else {"drift": None, "verdict": None}),
-        "name": batch.name,
-        "sha256": batch.sha256,
+        "name": checked.name,
+        "sha256": sha256,
         "status": checked.status,
+        "slow_drift": asdict(checked.slow) if checked.slow else None,
         "n": checked.n,
-        "refused": [{"file": _printable(f), "reason": _printable(r)} for f, r in checked.refused],
+        "refused": [{"file": printable(f), "reason": printable(r)} for f, r in checked.refused],
     }
-    files.write_json(project.build / "monitor" / f"{batch.name}.json", document)
-    files.write_json(_record(project), {**known_batches(project), batch.name: batch.sha256})
+    folder = project.build / "monitor"
+    if checked.read is not None:
+        files.write_table(folder / f"{checked.name}.csv", checked.read)
+    files.write_json(folder / f"{checked.name}.json", document)
 
 
 def event_payload(checked: CheckedBatch) -> dict[str, Any]:
@@ -160,6 +243,7 @@ def event_payload(checked: CheckedBatch) -> dict[str, Any]:
         "estimated_accuracy": result.estimated_accuracy if result else None,
         "no_digit_share": result.no_digit_share if result else None,
         "moved": checked.moved,
+        "slow_drift": asdict(checked.slow) if checked.slow else None,
     }
 
 
@@ -172,9 +256,25 @@ def headline(checked: Sequence[CheckedBatch]) -> str:
         if named[status]:
             count = f"{len(named[status])} of {batches}" if not found else str(len(named[status]))
             found.append(f"{words} {count}: {', '.join(named[status])}")
-    if found:
-        return "; ".join(found)
-    return f"no drift in {batches}"
+    line = "; ".join(found) or f"no drift in {batches}"
+    if slow := next((c.slow for c in reversed(checked) if c.slow), None):
+        line += (
+            f"; slow drift since {slow.since}, over {slow.batches:,} batches "
+            f"({slow.feature}, p ≤ {slow.p_value:.2g})"
+        )
+    return line
+
+
+def title(checked: Sequence[CheckedBatch]) -> str:
+    """The worst that was found in one or two words, for the name of a state."""
+    statuses = {c.status for c in checked}
+    if "harmful" in statuses:
+        return "Harmful"
+    if "drift" in statuses:
+        return "Drift"
+    if any(c.slow for c in checked):
+        return "Slow drift"
+    return "Unreadable" if statuses == {"unreadable"} else "No drift"
 
 
 def summary(checked: CheckedBatch) -> str:
@@ -210,7 +310,7 @@ def markdown(checked: Sequence[CheckedBatch]) -> str:
             "other things than digits, a new scanner or pen are easy to see. If the handwriting "
             "is fine, label it, add it with `digits add --accept-drift` and train on it."
         )
-    elif any(c.status == "drift" for c in checked):
+    elif any(c.status == "drift" or c.slow for c in checked):
         blocks.append(
             "Drift that does no harm: the model reads these about as well as its test data."
         )
@@ -241,7 +341,7 @@ def _describe_moved(moved: Mapping[str, float]) -> str:
 def _describe_refused(refused: Sequence[tuple[str, str]]) -> str:
     if not refused:
         return ""
-    listed = "; ".join(f"{_printable(f)} ({_printable(r)})" for f, r in refused[:_EXAMPLES])
+    listed = "; ".join(f"{printable(f)} ({printable(r)})" for f, r in refused[:_EXAMPLES])
     more = len(refused) - _EXAMPLES
     return f" Refused: {listed}" + (f"; and {more:,} more." if more > 0 else ".")
 
@@ -250,15 +350,31 @@ def _record(project: Project) -> Path:
     return project.state / "monitor.json"
 
 
-def _complete_batch(path: Path, quiet: float) -> Batch | None:
-    """The batch at a path; None if it is empty, incomplete or gone."""
+def _history_file(project: Project) -> Path:
+    return project.state / "history.json"
+
+
+def _history(project: Project) -> "History | None":
+    """The history so far; None without one, or if it is damaged: then a new one begins."""
+    from digits.drift.sequence import Sequence as History
+
+    try:
+        return History.from_dict(files.read_json(_history_file(project)))
+    except DataError:
+        return None
+
+
+def _batch(path: Path, quiet: float) -> Batch | str | None:
+    """The batch at a path; its name alone while it settles; None if it is empty or gone."""
     try:
         members = list(_members(path))
         # ctime, because a copy may keep the mtime of its original
         changed = max(p.lstat().st_ctime for p in [path, *members])
-        if (path.is_dir() and not members) or time.time() - changed < quiet:
+        if path.is_dir() and not path.is_symlink() and not members:
             return None
-        return Batch(_safe_name(path.name), path, _sha256(path, members))
+        if time.time() - changed < quiet:
+            return safe_name(path.name)
+        return Batch(safe_name(path.name), path, _sha256(path, members))
     except FileNotFoundError:
         return None
 
@@ -293,7 +409,7 @@ def _fingerprint(file: Path) -> str:
         return "unreadable"
 
 
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """`name`, if it is safe in file names, tables and logs; else a similar name and a hash."""
     if _SAFE_NAME.fullmatch(name):
         return name
@@ -301,6 +417,7 @@ def _safe_name(name: str) -> str:
     return f"{plain or 'batch'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text on one line, control characters as escapes."""
     text = text.encode(errors="backslashreplace").decode()
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

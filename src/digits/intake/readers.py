@@ -108,7 +108,7 @@ def load(path: Path, labels: Path | None = None, writer: str = "") -> Iterator[P
         yield from _load_array(path, *_read_npz(path), labels, writer)
     elif suffix == ".csv":
         yield from _load_array(path, *_read_csv(path), labels, writer)
-    elif _is_idx(path):
+    elif is_idx(path):
         yield from _load_array(path, _read_idx(path), None, labels, writer)
     else:  # a picture, to judge by its content
         yield from _load_files(path, labels, writer)
@@ -122,7 +122,7 @@ def _load_files(path: Path, labels: Path | None, writer: str) -> Iterator[Pictur
     files = {file.relative_to(root).as_posix(): file for file in picture_files(path)}
     if not files:
         raise DataError(f"{path}: contains no pictures; expected {', '.join(decoding.SUFFIXES)}")
-    table = _read_labels(labels, list(files)) if labels else {}
+    table = read_labels(labels, list(files)) if labels else {}
     for name, file in files.items():
         label, named_writer = table.get(name, (None if labels else _folder_label(name), ""))
         try:
@@ -137,8 +137,18 @@ def _folder_label(name: str) -> int | None:
     return int(folder) if folder in tuple("0123456789") else None
 
 
-def _read_labels(path: Path, pictures: list[str]) -> dict[str, tuple[int | None, str]]:
-    """Picture → label and writer. The table may leave out the folders of unique file names."""
+def read_labels(
+    path: Path, pictures: list[str], strict: bool = True
+) -> dict[str, tuple[int | None, str]]:
+    """Picture → label and writer. The table may leave out the folders of unique file names.
+
+    Args:
+        path: a CSV with columns filename, label and optionally writer.
+        strict: a name that none of the pictures has is an error, instead of being skipped.
+
+    Raises:
+        DataError: the table is damaged, ambiguous, or names a picture twice.
+    """
     by_file_name: dict[str, list[str]] = {}
     for name in pictures:
         by_file_name.setdefault(name.rpartition("/")[2], []).append(name)
@@ -147,6 +157,8 @@ def _read_labels(path: Path, pictures: list[str]) -> dict[str, tuple[int | None,
         where = f"{path}: line {number}"
         name = row["filename"].replace("\\", "/").removeprefix("./")
         matches = [name] if name in known else by_file_name.get(name, [])
+        if not matches and not strict:
+            continue
         if len(matches) != 1:
             problem = "matches several pictures" if matches else "matches none of the pictures"
             raise DataError(f"{where}: '{name}' {problem}; correct the table")
@@ -198,7 +210,8 @@ def _load_array(
         yield Picture(f"{path.name}#{number}", handwriting.pgm(image), ".pgm", label, writer)
 
 
-def _is_idx(path: Path) -> bool:
+def is_idx(path: Path) -> bool:
+    """Whether a file is an IDX file of bytes, by its first bytes."""
     with path.open("rb") as file:
         return file.read(3) == b"\x00\x00\x08"
 

@@ -12,8 +12,9 @@ from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.data import handwriting
 from digits.drift.detector import DriftResult
+from digits.drift.sequence import Sequence
 from digits.images import glyphs
-from digits.intake import inbox
+from digits.intake import inbox, late_labels
 from digits.intake.inbox import Batch, CheckedBatch
 
 
@@ -33,7 +34,7 @@ def put(box: Path, name: str, content: bytes = b"picture") -> Path:
 
 
 def names(box: Path, known: dict[str, str] | None = None) -> list[str]:
-    return [batch.name for batch in inbox.new_batches(box, known or {}, quiet=0)]
+    return [batch.name for batch in inbox.new_batches(box, known or {}, quiet=0)[0]]
 
 
 def verdict(drift: bool, harmful: bool = False, **distances: float) -> DriftResult:
@@ -47,6 +48,8 @@ def verdict(drift: bool, harmful: bool = False, **distances: float) -> DriftResu
         drift=drift,
         harmful=harmful,
         p_value=1e-9 if drift else 0.6,
+        like="validation",
+        in_sample_share=0.0,
         n=200,
         tested=200,
         alpha=0.01,
@@ -59,6 +62,8 @@ def verdict(drift: bool, harmful: bool = False, **distances: float) -> DriftResu
         no_digit_low=0.0,
         no_digit_high=0.05,
         accuracy=None,
+        measured_low=None,
+        measured_high=None,
         views={},
         tests={**tests, "slant": calm},
         strangest=[3],
@@ -88,19 +93,22 @@ def test_incomplete_batches_are_skipped(box: Path, name: str) -> None:
     assert names(box) == []
 
 
-def test_a_recently_copied_batch_is_skipped_despite_its_old_mtime(box: Path) -> None:
+def test_a_recently_copied_batch_settles_despite_its_old_mtime(box: Path) -> None:
     folder = put(box, "march")
     an_hour_ago = time.time() - 3600
     os.utime(folder / "one.png", (an_hour_ago, an_hour_ago))
     os.utime(folder, (an_hour_ago, an_hour_ago))
-    assert inbox.new_batches(box, {}, quiet=30) == []
+    assert inbox.new_batches(box, {}, quiet=30) == ([], ["march"])
+    message = inbox.nothing_new(Project(box.parent), box, ["march"], 30)
+    assert message.startswith("waiting for 1 batch to settle (march): checked once nothing")
     time.sleep(0.3)
-    assert len(inbox.new_batches(box, {}, quiet=0.2)) == 1
+    new, settling = inbox.new_batches(box, {}, quiet=0.2)
+    assert (len(new), settling) == (1, [])
 
 
 def test_a_checked_batch_is_new_again_when_its_content_changes(box: Path) -> None:
     folder = put(box, "march")
-    (batch,) = inbox.new_batches(box, {}, quiet=0)
+    ((batch,), _) = inbox.new_batches(box, {}, quiet=0)
     known = {batch.name: batch.sha256}
     assert names(box, known) == []
     (folder / "one.png").rename(folder / "two.png")
@@ -147,6 +155,23 @@ def test_the_headline_lists_harm_first_then_drift_then_what_is_unreadable() -> N
     assert inbox.headline([nothing]) == "nothing readable in 1 of 1 new batch: june"
 
 
+def test_a_slow_drift_is_told_with_the_batch_at_which_it_was_seen() -> None:
+    history = Sequence(
+        *("window", np.zeros((1, 2)), np.ones((1, 8)), np.zeros(1), 40, 800, "f3"),
+        p_value=0.004,
+        feature="thickness",
+        since="march",
+    )
+    calm = CheckedBatch("march", 20, (), verdict(False), history=history)
+    later = CheckedBatch("april", 20, (), verdict(False), history=history)
+    assert (calm.begins_slow_drift, later.begins_slow_drift) == (True, False)
+    assert inbox.headline([later]) == (
+        "no drift in 1 new batch; slow drift since march, over 40 batches (thickness, p ≤ 0.004)"
+    )
+    assert inbox.title([later]) == "Slow drift"
+    assert inbox.event_payload(calm)["slow_drift"]["feature"] == "thickness"
+
+
 def test_the_markdown_lists_moved_features_by_distance_and_refused_files() -> None:
     refused = tuple((f"{i}<b>.txt", "no picture") for i in range(5))
     checked = CheckedBatch("march", 200, refused, verdict(True, noise=0.4, thickness=1.5))
@@ -181,7 +206,7 @@ def test_every_kind_of_batch_gets_the_right_status(built_project: Project) -> No
     (box / "text.png").write_text("no picture")
     os.mkfifo(box / "pipe")
     detector = inbox.load_detector(built_project)
-    batches = inbox.new_batches(box, {}, quiet=0)
+    batches, _ = inbox.new_batches(box, {}, quiet=0)
     checked = {b.name: inbox.check(built_project, b, detector) for b in batches}
     assert {name: c.status for name, c in checked.items()} == {
         "calm": "no drift",
@@ -193,6 +218,43 @@ def test_every_kind_of_batch_gets_the_right_status(built_project: Project) -> No
     assert checked["few"].n == 3
     assert checked["few"].refused[0][0].endswith("003.pgm")
     assert checked["dirty"].moved
+    assert checked["calm"].history
+    assert checked["calm"].history.images == 100
+    assert checked["dirty"].history is None  # seen without a history
+    _check_late_labels(built_project, checked, [entry.label for entry in entries])
+
+
+def _check_late_labels(
+    project: Project, checked: dict[str, CheckedBatch], labels: list[int | None]
+) -> None:
+    """Labels for checked batches: some, all wrong, unknown."""
+    for name in ("calm", "dirty"):
+        inbox.record(project, Batch(name, project.build, "f3"), checked[name])
+    assert late_labels.comparisons(project) == []
+    path = project.build / "labels.csv"
+
+    def write(rows: list[tuple[str, object]]) -> None:
+        path.write_text("filename,label\n" + "".join(f"{f},{label}\n" for f, label in rows))
+
+    write([(f"{i:03}.pgm", labels[i]) for i in range(150)])
+    found = late_labels.attach(project, "calm", path)
+    assert found.n == 150
+    assert found.accuracy > 0.8
+    assert not found.harmful
+    assert found.error == pytest.approx(found.estimated_accuracy - found.accuracy)
+    write([(f"{i:03}.pgm", (int(labels[i] or 0) + 1) % 10) for i in range(200)])
+    assert late_labels.attach(project, "dirty", path).harmful
+    assert [one.batch for one in late_labels.comparisons(project)] == ["calm", "dirty"]
+    trust = late_labels.trust(late_labels.comparisons(project))
+    assert found.in_sample_share > 0.3
+    assert trust["batches"] == 1  # only the one that the model wasn't trained on
+    report = files.read_json(project.build / "monitor" / "calm.json")
+    assert report["accuracy"] == report["labelled"]["accuracy"] == found.accuracy
+    write([("000.pgm", 11)])
+    with pytest.raises(DataError, match=r"1 labels aren't 0–9, e.g. 11 of 000\.pgm"):
+        late_labels.attach(project, "calm", path)
+    with pytest.raises(DataError, match="may: no such batch; checked so far: calm, dirty"):
+        late_labels.attach(project, "may", path)
 
 
 def _save(folder: Path, pictures: list[bytes]) -> None:
