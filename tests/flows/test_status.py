@@ -24,7 +24,8 @@ def database(project: Project, *rows: tuple[str, str, str, str, str | None, str 
     path.parent.mkdir(parents=True, exist_ok=True)
     with sqlite3.connect(path) as connection:
         connection.execute(
-            "CREATE TABLE flow_run (name, state_type, state_name, start_time, end_time, parent_task_run_id)"
+            "CREATE TABLE flow_run "
+            "(name, state_type, state_name, start_time, end_time, parent_task_run_id)"
         )
         connection.executemany("INSERT INTO flow_run VALUES (?, ?, ?, ?, ?, ?)", rows)
     connection.close()

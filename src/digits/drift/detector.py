@@ -254,12 +254,12 @@ class DriftDetector:
             labels: int `(n,)` of all of its images, 0–9, if known.
             html: where to write Evidently's own report, if anywhere.
         """
-        found = {name: test.check(seen.rows) for name, test in self._tests.items()}
+        found = {name: test.check(seen.rows) for name, test in self.tests.items()}
         like = max(found, key=lambda name: found[name].p_value)  # of equal ones, the first
         given = seen.images, seen.embedding, seen.probabilities
         hurt = self.estimator.estimate(*given, self.params.tolerance)
         if html:
-            window = self._tests[like].reference
+            window = self.tests[like].reference
             page.write(html, self.scores, window, seen.rows, found[like], self.params.alpha)
         right = None if labels is None else seen.digits == np.asarray(labels)[seen.indices]
         return self._result(seen, like, found[like], hurt, right)
@@ -270,7 +270,7 @@ class DriftDetector:
         Args:
             name, last: as in `Sequence.add`.
         """
-        window = self._tests[VALIDATION].reference
+        window = self.tests[VALIDATION].reference
         edges = np.ascontiguousarray(self.scores.edges)
         identity = hashlib.sha256(window.above.tobytes() + edges.tobytes()).hexdigest()
         if sequence is None or sequence.reference != identity:
@@ -284,7 +284,7 @@ class DriftDetector:
         return round(float(window.mean()), _DECIMALS)
 
     @cached_property
-    def _tests(self) -> dict[str, ChangeTest]:
+    def tests(self) -> dict[str, ChangeTest]:
         """A test for each window; they are described once, not for every batch."""
         return {
             str(source): ChangeTest(

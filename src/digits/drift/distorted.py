@@ -1,7 +1,7 @@
 """Digits as others might write, scan or damage them: what `harm` learns to accept as digits.
 
-Two to four random changes of shape, stroke, sharpness, light or noise for each image, or one of
-MNIST-C's corruptions. All arithmetic is the same on every CPU.
+Some random changes of shape, stroke, sharpness, light or noise for each image, covered parts or
+lines across, or one of MNIST-C's corruptions. All arithmetic is the same on every CPU.
 """
 
 from collections.abc import Callable
@@ -33,8 +33,8 @@ def moderately(images: np.ndarray, seed: int) -> np.ndarray:
         changed[rows] = corruptions.corrupt(images[rows], name, seed)
     rest = np.flatnonzero(~published)
     values = _moved(images[rest], rng, 0.25, 0.25, 2.5) / 255.0
-    for change in (_stroke, _blurred, _light, _noisy):
-        some = np.flatnonzero(rng.random(len(rest)) < 0.35)
+    for change, share in _CHANGES:
+        some = np.flatnonzero(rng.random(len(rest)) < share)
         values[some] = change(values[some], rng)
     changed[rest] = _grey(values)
     for row in np.flatnonzero(rng.random(len(images)) < _COARSE_SHARE):
@@ -43,14 +43,16 @@ def moderately(images: np.ndarray, seed: int) -> np.ndarray:
 
 
 def heavily(images: np.ndarray, seed: int) -> np.ndarray:
-    """Digits that are hard to read: turned, shifted, blurred or noisy, one change for each."""
+    """Digits that are hard to read: turned, shifted, bent, covered, blurred or noisy."""
     rng = np.random.default_rng([seed, 1])
-    kind = rng.integers(4, size=len(images))
+    kind = rng.integers(6, size=len(images))
     values = images.astype(np.float64)
-    turned, shifted, blurred, noisy = (kind == k for k in range(4))
+    turned, shifted, warped, hidden, blurred, noisy = (kind == k for k in range(6))
     values[turned] = _moved(images[turned], rng, 1.0, 0.2, 1.0)
     values[shifted] = _moved(images[shifted], rng, 0.1, 0.1, 11.0)
+    values[warped] = bent(images[warped], rng, 2.5)
     values /= 255
+    values[hidden] = _covered(values[hidden], rng, 0.5)
     for _ in range(2):
         values[blurred] = _blurred(values[blurred], rng)
     strength = rng.uniform(0.2, 0.6, noisy.sum())[:, None, None]
@@ -88,6 +90,55 @@ def _moved(
     image = np.broadcast_to(np.arange(n)[:, None, None], x.shape)
     places = np.stack([image, y, x]).round(6)
     return ndimage.map_coordinates(images.astype(np.float64), places, order=1, mode="constant")
+
+
+def bent(images: np.ndarray, rng: np.random.Generator, wobble: float) -> np.ndarray:
+    """Lines that waver: float64.
+
+    Args:
+        images: `(n, 28, 28)`.
+        wobble: standard deviation of the displacement at 5 × 5 points, px.
+    """
+    n, side, _ = images.shape
+    points = rng.normal(0, wobble, (2, n, 5, 5))
+    weights = _tents(side, 5)
+    dy, dx = weights @ points @ weights.T
+    image, y, x = np.meshgrid(np.arange(n), np.arange(side), np.arange(side), indexing="ij")
+    places = np.stack([image, y + dy, x + dx]).round(6)
+    return ndimage.map_coordinates(images.astype(np.float64), places, order=1, mode="constant")
+
+
+def _tents(side: int, count: int) -> np.ndarray:
+    """Weights of linear interpolation of `side` places between `count` points."""
+    place = np.arange(side) * (count - 1) / (side - 1)
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(count)))
+
+
+def _wavering(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return bent(values, rng, 1.2)
+
+
+def _covered(values: np.ndarray, rng: np.random.Generator, share: float = 0.35) -> np.ndarray:
+    """A box of random size and place is blank, its sides at most `share` of the picture's."""
+    place = np.arange(_SIDE)
+    high, wide = rng.uniform(0.1, share, (2, len(values))) * _SIDE
+    top, left = rng.uniform(2, _SIDE - 2, (2, len(values))) - np.array([high, wide]) / 2
+    down = (place >= top[:, None]) & (place < (top + high)[:, None])
+    across = (place >= left[:, None]) & (place < (left + wide)[:, None])
+    return np.where(down[:, :, None] & across[:, None, :], 0.0, values)
+
+
+def _lined(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Straight lines across, at equal distances: a form's or paper's ruling."""
+    n = len(values)
+    place = np.arange(_SIDE) - _CENTRE
+    slope, shift = rng.uniform(-0.15, 0.15, n)[:, None, None], rng.uniform(0, 28, n)[:, None, None]
+    apart, width = rng.choice([7.0, 10.0, 14.0, 28.0], n)[:, None, None], rng.integers(1, 3, n)
+    height = (place[None, :, None] + slope * place[None, None, :] + shift).round(6) % apart
+    lines = (height < width[:, None, None]) * rng.uniform(0.2, 1, n)[:, None, None]
+    upright = rng.random(n) < 0.4
+    lines[upright] = lines[upright].swapaxes(1, 2)
+    return np.maximum(values, lines)
 
 
 def _stroke(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -131,3 +182,9 @@ def _noisy(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     spots = rng.random(values.shape) < rng.uniform(0, 0.08, (len(values), 1, 1))
     noisy = values + strength * rng.standard_normal(values.shape)
     return np.where(spots, rng.random(values.shape), noisy)
+
+
+_CHANGES: tuple[tuple[Change, float], ...] = (  # in this order, with their shares of the images
+    *((_wavering, 0.25), (_stroke, 0.35), (_covered, 0.12), (_blurred, 0.35)),
+    *((_light, 0.35), (_lined, 0.12), (_noisy, 0.35)),
+)

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from digits.core.errors import PictureError
+from digits.drift import distorted
 from digits.images import glyphs
 
 _SIDE = 64  # px of a drawing, before it is brought to MNIST's form
@@ -191,21 +192,9 @@ def _turned(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _handmade(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Lines that waver, some thinner, some thicker: uint8 `(n, 28, 28)`."""
-    n, side, _ = images.shape
-    points = rng.normal(0, _WOBBLE, (2, n, 5, 5))
-    weights = _tents(side, 5)
-    dy, dx = weights @ points @ weights.T
-    image, y, x = np.meshgrid(np.arange(n), np.arange(side), np.arange(side), indexing="ij")
-    places = np.stack([image, y + dy, x + dx]).round(6)
-    moved = ndimage.map_coordinates(images.astype(np.float32), places, order=1, mode="constant")
-    width = rng.random(n)
+    moved = distorted.bent(images, rng, _WOBBLE)
+    width = rng.random(len(images))
     thin, thick = width < _THIN_SHARE, width > 1 - _THIN_SHARE
     moved[thin] = ndimage.grey_erosion(moved[thin], size=(1, 2, 2))
     moved[thick] = ndimage.grey_dilation(moved[thick], size=(1, 2, 2))
     return np.rint(moved).astype(np.uint8)
-
-
-def _tents(side: int, count: int) -> np.ndarray:
-    """Weights of linear interpolation of `side` places between `count` points."""
-    place = np.arange(side) * (count - 1) / (side - 1)
-    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(count)))
