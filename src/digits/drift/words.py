@@ -27,5 +27,5 @@ def feature(name: str) -> tuple[str, str]:
     if kind == "digit":
         return f"how often a {number} is read", "share of the images"
     if kind == "embedding":
-        return f"shape, as the network sees it: aspect {number}", "place along this aspect"
+        return f"what the network sees, aspect {number}", "place along this aspect"
     return name, ""
