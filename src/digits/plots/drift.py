@@ -124,6 +124,8 @@ def _banner(figure: Figure, name: str, result: Mapping[str, Any], n: int) -> Non
 
 def _meaning(result: Mapping[str, Any]) -> str:
     if result["no_digit_share"] >= _MOSTLY:
+        if result["no_digit_share"] >= 0.995:
+            return "almost no image shows a digit"
         return f"about {100 * result['no_digit_share']:.0f} % of the images show no digit"
     if result["verdict"] == "none":
         return "no more unlike the reference than by chance"

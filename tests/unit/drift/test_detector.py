@@ -12,7 +12,7 @@ from faults import pictures
 from digits.core.errors import DataError
 from digits.core.params import Drift
 from digits.data.dataset import Split
-from digits.drift import change, detector
+from digits.drift import change, detector, words
 from digits.drift.detector import DriftDetector
 from digits.images import features
 
@@ -168,6 +168,30 @@ def test_images_of_another_form_are_an_error(
 ) -> None:
     with pytest.raises(DataError, match=r"expected uint8 \(n, 28, 28\)"):
         drift_detector.check(images)
+
+
+def test_every_feature_and_view_has_a_name_in_plain_words(drift_detector: DriftDetector) -> None:
+    assert set(words.VIEWS) == set(change.VIEWS)
+    meanings = [words.feature(name) for name in drift_detector.scores.views]
+    assert all(unit for _, unit in meanings)
+    assert len({meaning for meaning, _ in meanings}) == len(meanings)
+    assert words.feature("of another version") == ("of another version", "")
+
+
+def test_typical_images_are_read_as_their_digit(drift_detector: DriftDetector) -> None:
+    for digit, images in enumerate(drift_detector.examples[0]):
+        assert images.any(axis=(1, 2)).all()
+        assert set(drift_detector.network.embed(images)[1].argmax(axis=1)) == {digit}
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_the_picture_of_equal_batches_has_equal_bytes(
+    drift_detector: DriftDetector, real_digits: Digits, tmp_path: Path, n: int
+) -> None:
+    paths = [tmp_path / name / "page.png" for name in ("one", "two")]
+    for path in paths:
+        drift_detector.check(real_digits[0][3::4][:n], png=path, name="batch")
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_no_image_is_an_error(drift_detector: DriftDetector) -> None:
