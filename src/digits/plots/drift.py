@@ -112,14 +112,15 @@ def _banner(figure: Figure, name: str, result: Mapping[str, Any], n: int) -> Non
     left, baseline = 0.15 / WIDTH, 1 - 0.47 / height
     figure.text(left, baseline, word, fontsize=21, weight="bold", **looks)
     figure.text(left + width / WIDTH, baseline, _meaning(result), fontsize=13, **looks)
-    of = f" of {name[:_NAME]}" if name else ""
+    shown = "".join(char if char.isprintable() else "?" for char in name[:_NAME])
+    of = f" of {shown}" if shown else ""
     looked = f" ({result['tested']:,} looked at)" if result["tested"] < result["n"] else ""
     images = f"{result['n']:,} image{'s' if result['n'] != 1 else ''}{of}{looked}"
     note = (
         f"{images}, compared with {n:,} validation images.  p = {result['p_value']:.2g}; "
         f"drift: p < {result['alpha']:g}."
     )
-    figure.text(left, 1 - 0.76 / height, note, fontsize=9.5, **looks)
+    figure.text(left, 1 - 0.76 / height, note, fontsize=9.5, parse_math=False, **looks)
 
 
 def _meaning(result: Mapping[str, Any]) -> str:
@@ -127,19 +128,16 @@ def _meaning(result: Mapping[str, Any]) -> str:
         if result["no_digit_share"] >= 0.995:
             return "almost no image shows a digit"
         return f"about {100 * result['no_digit_share']:.0f} % of the images show no digit"
-    if result["verdict"] == "none":
-        return "no more unlike the reference than by chance"
-    differ = "the images differ, " if result["drift"] else ""
-    return (
-        differ
-        + {
-            ("harmful", "Yes"): "and are read worse" if differ else "the images are read worse",
-            ("harmful", "No"): "estimated to be read worse, but read well by the labels",
-            ("drift", "Yes"): "and are read worse by the labels",
-            ("drift", "No"): "but are read about as well",
-            ("drift", "Maybe"): "and may be read worse",
-        }[result["verdict"], _harm(result)[0]]
-    )
+    return {
+        ("none", "No"): "no more unlike the reference than by chance",
+        ("none", "Maybe"): "no more unlike the reference than by chance",
+        ("none", "Yes"): "not unlike the reference, but read worse by the labels",
+        ("drift", "No"): "the images differ, but are read about as well",
+        ("drift", "Maybe"): "the images differ, and may be read worse",
+        ("drift", "Yes"): "the images differ, and are read worse by the labels",
+        ("harmful", "No"): "estimated to be read worse, but read well by the labels",
+        ("harmful", "Yes"): "the images are read worse",
+    }[result["verdict"], _harm(result)[0]]
 
 
 def _harm(result: Mapping[str, Any]) -> tuple[str, float]:

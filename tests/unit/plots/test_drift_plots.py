@@ -124,12 +124,23 @@ def test_the_page_states_verdict_count_and_three_answers() -> None:
             {"verdict": "none", "drift": False, "p_value": 0.5, "tests": None},
             ["No drift no more unlike", "What changed?  Nothing beyond chance"],
         ),
+        (
+            {"verdict": "none", "drift": False, "p_value": 0.5, "accuracy": 0.9},
+            ["not unlike the reference, but read worse by the labels"],
+        ),
         ({"tested": 100}, ["300 images of march (100 looked at)"]),
     ],
 )
 def test_the_words_follow_the_result(changes: dict[str, Any], expected: list[str]) -> None:
     text = _texts(figure_of(drift.page, *_arguments(**changes)))
     assert [words for words in expected if words not in text] == []
+
+
+def test_a_name_of_a_file_stays_text() -> None:
+    _, *others = _arguments()
+    name = "a$b^$" + chr(10) + chr(0xDC80)  # mathematics to Matplotlib; a byte that is no UTF-8
+    assert drift.page(name, *others)
+    assert "300 images of a$b^$??, compared" in _texts(figure_of(drift.page, name, *others))
 
 
 def test_a_digit_that_is_missing_has_no_image() -> None:
