@@ -81,7 +81,8 @@ def command(
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]
         click.echo(json.dumps(result.as_dict() | {"refused": refused}, indent=2))
     else:
-        _show(result, batch.names, len(detector.reference), all_features, picture)
+        reference = int(detector.reference["source"].eq(result.like).sum())
+        _show(result, batch.names, reference, all_features, picture)
         for name, reason in batch.refused:
             click.echo(f"skipped: {name}: {reason}", err=True)
     if result.verdict != "none":
@@ -99,8 +100,11 @@ def headline(result: "DriftResult") -> str:
         return f"harmful: {result.no_digit_share:.0%} show no digit ({chance})"
     if result.harmful:
         drift = f", drift{where}" if where else ""
-        lost = result.reference_accuracy - result.estimated_accuracy
-        return f"harmful: about {100 * lost:.1f} points less accurate{drift} ({chance})"
+        if result.accuracy is None:
+            lost = f"about {100 * (result.reference_accuracy - result.estimated_accuracy):.1f}"
+        else:
+            lost = f"{100 * (result.reference_accuracy - result.accuracy):.1f}"
+        return f"harmful: {lost} points less accurate{drift} ({chance})"
     if result.drift:
         return f"drift{where} ({chance})"
     return f"no drift in {images} (p = {result.p_value:.2g})"
@@ -121,16 +125,21 @@ def _show(
 ) -> None:
     """Print what the verdict means, a table of features, and what to do next."""
     console = Console(highlight=False, markup=False)
-    measured = "" if result.accuracy is None else f"; measured: {result.accuracy:.1%}"
+    measured = ""
+    if result.accuracy is not None:
+        low, high = result.measured_low, result.measured_high
+        measured = f"; measured: {result.accuracy:.1%} ({low:.1%} to {high:.1%})"
     interval = f"{result.accuracy_low:.1%} to {result.accuracy_high:.1%}"
     share = f"{result.no_digit_low:.0%} to {result.no_digit_high:.0%}"
     lines = [
         headline(result),
-        f"compared with: {reference:,} validation images, of which "
-        f"{result.reference_accuracy:.1%} are read right",
+        f"compared with: {reference:,} {result.like} images; accuracy on validation images: "
+        f"{result.reference_accuracy:.1%}",
         f"estimated accuracy: {result.estimated_accuracy:.1%} ({interval}){measured}",
         f"no digit at all: {result.no_digit_share:.0%} of the images ({share})",
     ]
+    if result.in_sample_share:
+        lines.append(f"in its training data: {result.in_sample_share:.0%} of the images")
     if result.verdict != "none":
         strangest = ", ".join(names[row] for row in result.strangest[:_MAX_NAMED])
         lines.append(f"strangest images: {strangest}")

@@ -112,15 +112,21 @@ def _banner(figure: Figure, name: str, result: Mapping[str, Any], n: int) -> Non
     left, baseline = 0.15 / WIDTH, 1 - 0.47 / height
     figure.text(left, baseline, word, fontsize=21, weight="bold", **looks)
     figure.text(left + width / WIDTH, baseline, _meaning(result), fontsize=13, **looks)
-    shown = "".join(char if char.isprintable() else "?" for char in name[:_NAME])
-    of = f" of {shown}" if shown else ""
+    of = f" of {_plain(name)}" if name else ""
     looked = f" ({result['tested']:,} looked at)" if result["tested"] < result["n"] else ""
     images = f"{result['n']:,} image{'s' if result['n'] != 1 else ''}{of}{looked}"
+    seen = result["in_sample_share"]
+    known = f" ({100 * seen:.0f} % among its training data)" if seen >= 0.005 else ""
     note = (
-        f"{images}, compared with {n:,} validation images.  p = {result['p_value']:.2g}; "
-        f"drift: p < {result['alpha']:g}."
+        f"{images}{known}, compared with {n:,} {_plain(result['like'])} images.  "
+        f"p = {result['p_value']:.2g}; drift: p < {result['alpha']:g}."
     )
     figure.text(left, 1 - 0.76 / height, note, fontsize=9.5, parse_math=False, **looks)
+
+
+def _plain(name: str) -> str:
+    """What of a name can be drawn."""
+    return "".join(char if char.isprintable() else "?" for char in name[:_NAME])
 
 
 def _meaning(result: Mapping[str, Any]) -> str:
@@ -128,26 +134,23 @@ def _meaning(result: Mapping[str, Any]) -> str:
         if result["no_digit_share"] >= 0.995:
             return "almost no image shows a digit"
         return f"about {100 * result['no_digit_share']:.0f} % of the images show no digit"
+    if result["verdict"] == "harmful":
+        return "the images are read worse"
+    if result["verdict"] == "none":
+        return "no more unlike the reference than by chance"
     return {
-        ("none", "No"): "no more unlike the reference than by chance",
-        ("none", "Maybe"): "no more unlike the reference than by chance",
-        ("none", "Yes"): "not unlike the reference, but read worse by the labels",
-        ("drift", "No"): "the images differ, but are read about as well",
-        ("drift", "Maybe"): "the images differ, and may be read worse",
-        ("drift", "Yes"): "the images differ, and are read worse by the labels",
-        ("harmful", "No"): "estimated to be read worse, but read well by the labels",
-        ("harmful", "Yes"): "the images are read worse",
-    }[result["verdict"], _harm(result)[0]]
+        "No": "the images differ, but are read about as well",
+        "Maybe": "the images differ, and may be read worse",
+    }[_harm(result)[0]]
 
 
 def _harm(result: Mapping[str, Any]) -> tuple[str, float]:
-    """Does it hurt? By the labels if they are known. And the gain of accuracy, in points."""
+    """Does it hurt, as measured if labels are known? And the gain of accuracy, in points."""
     known = result["accuracy"] is not None
-    accuracy = result["accuracy"] if known else result["estimated_accuracy"]
-    bound = result["reference_accuracy"] - result["tolerance"]
-    sure = accuracy >= bound if known else result["accuracy_low"] >= bound
-    hurts = accuracy < bound if known else result["harmful"]
-    answer = "Yes" if hurts else "No" if sure else "Maybe"
+    low = result["measured_low" if known else "accuracy_low"]
+    accuracy = result["accuracy" if known else "estimated_accuracy"]
+    harmless = low >= result["reference_accuracy"] - result["tolerance"]
+    answer = "Yes" if result["harmful"] else "No" if harmless else "Maybe"
     return answer, 100 * (accuracy - result["reference_accuracy"])
 
 
@@ -194,7 +197,8 @@ def _hurt(figure: Figure, top: float, result: Mapping[str, Any]) -> None:
         ),
     ]
     if result["accuracy"] is not None:
-        rows.append(("batch, by its labels", result["accuracy"], None, RED))
+        interval = result["measured_low"], result["measured_high"]
+        rows.append(("batch, measured", result["accuracy"], interval, RED))
     axes = _axes(figure, 5.68, top + 0.52, 1.55, 0.27 * len(rows))
     _intervals(axes, rows)
     axes.axvline(bound, color=RED, linewidth=1.5, linestyle=DASHED, zorder=0)

@@ -49,7 +49,7 @@ def test_drift_reports_strange_handwriting_and_exits_with_1(
     captured = capsys.readouterr()
     assert captured.out.startswith("harmful: ")
     assert captured.out.count("harmful: ") == 1
-    assert "compared with: 200 validation images" in captured.out
+    assert "compared with: 200 validation images; accuracy on" in captured.out
     assert "estimated accuracy" in captured.out
     assert "slant of the writing" in captured.out
     assert captured.out.splitlines()[-1]

@@ -30,6 +30,10 @@ RESULT: dict[str, Any] = {
     "no_digit_low": 0.0,
     "no_digit_high": 0.03,
     "accuracy": None,
+    "measured_low": None,
+    "measured_high": None,
+    "like": "validation",
+    "in_sample_share": 0.0,
     "tests": {"slant": {"drift": True}} | {f"digit {d}": {"drift": d == 3} for d in range(10)},
 }
 HARMFUL = {
@@ -91,7 +95,7 @@ def test_the_page_states_verdict_count_and_three_answers() -> None:
     ):
         assert expected in text
     assert text.count("differs") == 2  # slant, and the share of threes
-    assert "by its labels" not in text
+    assert "measured" not in text
 
 
 @pytest.mark.parametrize(
@@ -106,12 +110,8 @@ def test_the_page_states_verdict_count_and_three_answers() -> None:
             ],
         ),
         (
-            HARMFUL | {"accuracy": 0.99},
-            [
-                "estimated to be read worse, but read well by the labels",
-                "Does it hurt?  No, −0.5 points",
-                "by its labels",
-            ],
+            HARMFUL | {"accuracy": 0.75, "measured_low": 0.7, "measured_high": 0.8},
+            ["Harmful the images are read worse", "Does it hurt?  Yes, −24.5 points", "measured"],
         ),
         (HARMFUL | {"no_digit_share": 0.6}, ["about 60 % of the images show no digit"]),
         (HARMFUL | {"no_digit_share": 1.0}, ["almost no image shows a digit"]),
@@ -119,14 +119,17 @@ def test_the_page_states_verdict_count_and_three_answers() -> None:
             {"accuracy_low": 0.9},
             ["Does it hurt?  Maybe, −1.5 points", "the images differ, and may be read worse"],
         ),
-        ({"accuracy": 0.9}, ["the images differ, and are read worse by the labels"]),
+        (
+            {"accuracy_low": 0.9, "accuracy": 0.99, "measured_low": 0.97, "measured_high": 1.0},
+            ["Does it hurt?  No, −0.5 points", "the images differ, but are read about as well"],
+        ),
         (
             {"verdict": "none", "drift": False, "p_value": 0.5, "tests": None},
             ["No drift no more unlike", "What changed?  Nothing beyond chance"],
         ),
         (
-            {"verdict": "none", "drift": False, "p_value": 0.5, "accuracy": 0.9},
-            ["not unlike the reference, but read worse by the labels"],
+            {"like": "march", "in_sample_share": 0.5},
+            ["(50 % among its training data), compared with 1,000 march images"],
         ),
         ({"tested": 100}, ["300 images of march (100 looked at)"]),
     ],

@@ -164,7 +164,7 @@ def test_the_page_shows_the_values_of_the_reports(project: Project) -> None:
         "forms ? not checked 100.00 % – ! in-sample 0 of 120",
         "was trained or chosen on 100 of these 120 images, so its accuracy here is in-sample",
         "It differs in 1 of 2 features. Harmful: the model reads these images worse than "
-        "validation images by more than 5.00 %, as estimated without labels. 4.00 % of the images "
+        "validation images by more than 5.00 %, as measured. 4.00 % of the images "
         "seem to show no digit.",
         "Drift by feature: 1 of 2 differ Compared with 5,000 validation images, p < 0.0001 "
         "(drift: p < 0.01). P-values are adjusted",
