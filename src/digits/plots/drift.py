@@ -188,7 +188,7 @@ def _hurt(figure: Figure, top: float, result: Mapping[str, Any]) -> None:
     _title(figure, 4.25, top, f"Does it hurt?  {answer}, {gained:+.1f} points".replace("-", "−"))
     _note(figure, 4.25, top, "Accuracy with 95 % interval; harmful: left of the line")
     rows: list[tuple[str, float, tuple[float, float] | None, str]] = [
-        ("reference", result["reference_accuracy"], None, BLUE),
+        ("validation images", result["reference_accuracy"], None, BLUE),
         (
             "batch, estimated",
             result["estimated_accuracy"],

@@ -116,7 +116,11 @@ def test_what_was_trained_on_is_no_drift_and_is_said_to_be_in_sample(
     again = DriftDetector.read(tmp_path, reader, PARAMS, 128)
     result = again.check(train.images[march], train.labels[march])
     assert (result.drift, result.like, result.in_sample_share) == (False, "march", 1.0)
-    fresh = again.check(thick[3::4], labels[3::4])
+    assert again.examples.shape == (2, 10, 2, 28, 28)
+    known = {image.tobytes() for image in train.images[march]}
+    assert all(image.tobytes() in known for image in again.examples[1].reshape(-1, 28, 28))
+    fresh = again.check(thick[3::4], labels[3::4], png=tmp_path / "fresh.png", name="fresh")
+    assert (tmp_path / "fresh.png").stat().st_size > 10_000
     assert (fresh.drift, fresh.like, fresh.in_sample_share) == (False, "march", 0.0)
     assert again.check(images[3::4]).like == "validation"
     assert again.check(np.roll(thick[3::4], 1, axis=2)).drift
