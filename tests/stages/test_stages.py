@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import exit_code, run, set_param
+from PIL import Image
 
 from digits.core import files
 from digits.core.project import Project
@@ -196,4 +197,7 @@ def test_the_drift_report_has_a_verdict_on_the_batch(built_project: Project) -> 
     assert batch["n"] == 120
     assert 0 <= batch["p_value"] <= 1
     assert {"ink", "slant", "noise", "doubt", "embedding 1", "digit 0"} <= set(batch["tests"])
-    assert (built_project.html / "drift" / "uci-digits.html").stat().st_size > 100_000
+    pages = built_project.html / "drift"
+    assert (pages / "uci-digits.html").stat().st_size > 100_000
+    assert Image.open(pages / "uci-digits.png").width == 1200
+    assert files.read_json(pages / "uci-digits.json") == batch

@@ -76,7 +76,8 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         group.main(args=arguments, prog_name="digits", standalone_mode=False)
     except DigitsError as exc:
-        print(f"digits: {one_line(str(exc))}", file=sys.stderr)  # it may quote a hostile file
+        if message := one_line(str(exc)):  # it may quote a hostile file
+            print(f"digits: {message}", file=sys.stderr)
         sys.exit(exc.exit_code)
     except click.ClickException as exc:
         exc.show()

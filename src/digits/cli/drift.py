@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from digits.drift.detector import DriftResult
 
 _MAX_NAMED = 3  # drifted features in the headline
+_CALM_SHOWN = 3  # features in the table after those that drifted
 _MANY = 0.1  # of the images: from here on the headline says that they show no digit
 
 
@@ -32,8 +33,21 @@ _MANY = 0.1  # of the images: from here on the headline says that they show no d
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write Evidently's report to this file.",
 )
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw verdict, features and images on one page, a PNG.",
+)
+@click.option("--all", "all_features", is_flag=True, help="List all features that were tested.")
 @_terminal.json_option
-def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -> None:
+def command(
+    path: Path,
+    labels: Path | None,
+    html: Path | None,
+    picture: Path | None,
+    all_features: bool,
+    as_json: bool,
+) -> None:
     """Test whether handwriting still looks like the training data.
 
     PATH is a folder of pictures, one picture, or an IDX, .npz or CSV file ('digits add --help'
@@ -49,8 +63,8 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
     have labels, or there is no model
     \b
     Examples:
-      digits drift scans/
-      digits drift today.npz --html drift.html
+      digits drift scans/ --picture scans.png
+      digits drift today.npz --labels today.csv --all
     """
     _terminal.silence_libraries()
     from digits.drift.detector import DriftDetector
@@ -62,16 +76,17 @@ def command(path: Path, labels: Path | None, html: Path | None, as_json: bool) -
         batch = intake.parse(path, labels, on_picture=on_done)
     if labels:
         batch.check_labels(labels)
-    result = detector.check(batch.images, batch.labels, html)
+    result = detector.check(batch.images, batch.labels, html, picture, path.resolve().name)
     if as_json:
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]
         click.echo(json.dumps(result.as_dict() | {"refused": refused}, indent=2))
     else:
-        _show(result, batch.names)
+        reference = int(detector.reference["source"].eq(result.like).sum())
+        _show(result, batch.names, reference, all_features, picture)
         for name, reason in batch.refused:
             click.echo(f"skipped: {name}: {reason}", err=True)
     if result.verdict != "none":
-        raise Verdict(f"{path}: {headline(result)}")
+        raise Verdict(f"{path}: {headline(result)}" if as_json else "")
 
 
 def headline(result: "DriftResult") -> str:
@@ -85,8 +100,11 @@ def headline(result: "DriftResult") -> str:
         return f"harmful: {result.no_digit_share:.0%} show no digit ({chance})"
     if result.harmful:
         drift = f", drift{where}" if where else ""
-        lost = result.reference_accuracy - result.estimated_accuracy
-        return f"harmful: about {100 * lost:.1f} points less accurate{drift} ({chance})"
+        if result.accuracy is None:
+            lost = f"about {100 * (result.reference_accuracy - result.estimated_accuracy):.1f}"
+        else:
+            lost = f"{100 * (result.reference_accuracy - result.accuracy):.1f}"
+        return f"harmful: {lost} points less accurate{drift} ({chance})"
     if result.drift:
         return f"drift{where} ({chance})"
     return f"no drift in {images} (p = {result.p_value:.2g})"
@@ -98,47 +116,79 @@ def _by_p_value(result: "DriftResult") -> list[str]:
     return sorted(tests, key=lambda name: (tests[name]["p_value"], -tests[name]["distance"]))
 
 
-def _show(result: "DriftResult", names: Sequence[str]) -> None:
-    """Print what the verdict means, a table of all features, and what to do next."""
+def _show(
+    result: "DriftResult",
+    names: Sequence[str],
+    reference: int,
+    all_features: bool,
+    picture: Path | None,
+) -> None:
+    """Print what the verdict means, a table of features, and what to do next."""
     console = Console(highlight=False, markup=False)
-    measured = "" if result.accuracy is None else f"; measured: {result.accuracy:.1%}"
+    measured = ""
+    if result.accuracy is not None:
+        low, high = result.measured_low, result.measured_high
+        measured = f"; measured: {result.accuracy:.1%} ({low:.1%} to {high:.1%})"
     interval = f"{result.accuracy_low:.1%} to {result.accuracy_high:.1%}"
     share = f"{result.no_digit_low:.0%} to {result.no_digit_high:.0%}"
-    console.print(headline(result))
-    console.print(
-        f"estimated accuracy {result.estimated_accuracy:.1%} ({interval}); images like the "
-        f"reference: {result.reference_accuracy:.1%}{measured}"
-    )
-    console.print(f"no digit at all: {result.no_digit_share:.0%} of the images ({share})")
+    lines = [
+        headline(result),
+        f"compared with: {reference:,} {result.like} images; accuracy on validation images: "
+        f"{result.reference_accuracy:.1%}",
+        f"estimated accuracy: {result.estimated_accuracy:.1%} ({interval}){measured}",
+        f"no digit at all: {result.no_digit_share:.0%} of the images ({share})",
+    ]
+    if result.in_sample_share:
+        lines.append(f"in its training data: {result.in_sample_share:.0%} of the images")
     if result.verdict != "none":
         strangest = ", ".join(names[row] for row in result.strangest[:_MAX_NAMED])
-        console.print(f"strangest images: {strangest}")
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("feature")
+        lines.append(f"strangest images: {strangest}")
+    console.print("\n".join(lines), soft_wrap=True)
+    console.print()
+    console.print(_table(result, all_features))
+    console.print(f"\nNext: {_advice(result, picture)}")
+
+
+def _table(result: "DriftResult", all_features: bool) -> Table:
+    """The features that drifted and the next few; or all."""
+    from digits.drift import words
+
+    drifted = sum(test["drift"] for test in result.tests.values())
+    shown = len(result.tests) if all_features else drifted + _CALM_SHOWN
+    table = Table(box=None, header_style="dim", pad_edge=False, caption_justify="left")
+    table.add_column("feature", no_wrap=True)
+    table.add_column("what it is")
     table.add_column("p", justify="right")
     table.add_column("distance", justify="right")
     table.add_column("")
-    for name in _by_p_value(result):
+    for name in _by_p_value(result)[:shown]:
         test = result.tests[name]
         mark = "✗" if test["drift"] else "✓"
-        table.add_row(name, f"{test['p_value']:.2g}", f"{test['distance']:.3f}", mark)
-    console.print()
-    console.print(table)
-    console.print(
-        f"\n✗: p < {result.alpha:g}, corrected for {len(result.tests)} features. Distances are in "
-        "standard deviations of the reference; for digit, a share."
+        meaning, _ = words.feature(name)
+        table.add_row(name, meaning, f"{test['p_value']:.2g}", f"{test['distance']:.3f}", mark)
+    left_out = len(result.tests) - shown
+    rest = f"{left_out} more show no drift ('--all' lists them). " if left_out > 0 else ""
+    table.caption = (
+        f"{rest}✗: p < {result.alpha:g}, corrected for {len(result.tests)} features. Distances are "
+        "in standard deviations of the reference; for digits, differences of shares."
     )
-    console.print(f"Next: {ADVICE[result.verdict]}")
+    return table
 
 
-ADVICE = {
-    "none": "nothing to do.",
-    "drift": (
-        "look at the pictures. The model reads them about as well as its test data; to train on "
-        "them as well, label them and use 'digits add --accept-drift'."
-    ),
-    "harmful": (
-        "don't trust what the model reads here. If these are digits, label some and see "
-        "'digits drift --labels'; then 'digits add --accept-drift', and train on them."
-    ),
-}
+def _advice(result: "DriftResult", picture: Path | None) -> str:
+    if result.verdict == "none":
+        return "nothing to do."
+    where = picture or "'--picture FILE.png' draws them"
+    look = f"look at the images ({where})"
+    known = result.accuracy is not None
+    label = "" if known else "label them, "
+    if result.verdict == "drift":
+        return (
+            f"{look}. The model reads them about as well as its validation images; to train on "
+            f"them, too, {label}use 'digits add --accept-drift'."
+        )
+    measure = "" if known else " Label some: '--labels' measures the accuracy."
+    return (
+        f"don't trust what the model reads here; {look}.{measure} If they are digits, {label}use "
+        "'digits add --accept-drift', and train on them."
+    )

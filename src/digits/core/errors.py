@@ -48,7 +48,10 @@ class RegistryError(DigitsError):
 
 
 class Verdict(DigitsError):
-    """A negative result: drift, a regression, invalid data."""
+    """A negative result: drift, a regression, invalid data.
+
+    Without a message, the command has printed the verdict itself.
+    """
 
     exit_code = 1
 

@@ -24,7 +24,7 @@ from digits.core.errors import DataError
 from digits.core.params import Drift
 from digits.core.project import Project
 from digits.data.dataset import Split
-from digits.drift import change, harm, page
+from digits.drift import change, harm, page, picture
 from digits.drift.change import ChangeResult, ChangeTest, Rows, Scores
 from digits.drift.harm import Estimate, Harm, Network
 from digits.drift.sequence import Sequence
@@ -35,6 +35,7 @@ REFERENCE = "reference.parquet"
 VALIDATION = "validation"  # the source of the reference window
 _TRAINING = "training.parquet"
 _TRAINED = "trained.npy"
+_EXAMPLES = "examples.npy"
 _TRAINING_COUNT = 5000  # training images that scores are fitted on
 _LEVEL = 0.95  # of the interval of a measured accuracy
 _DECIMALS = 6
@@ -134,6 +135,7 @@ class DriftDetector:
         scores: fixed functions of an image, fitted on training images.
         estimator: of the accuracy, and of the share of images that show no digit.
         trained: `_keys` of the training images, sorted.
+        examples: `picture.typical` of each window, uint8 `(w, 10, 2, 28, 28)`.
     """
 
     network: Network
@@ -141,6 +143,7 @@ class DriftDetector:
     scores: Scores
     estimator: Harm
     trained: np.ndarray
+    examples: np.ndarray
     params: Drift
     ink_level: int
 
@@ -166,9 +169,9 @@ class DriftDetector:
         """
         reference, training = (files.read_table(folder / n) for n in (REFERENCE, _TRAINING))
         estimator = Harm.from_dict(files.read_json(folder / harm.FILE))
-        trained = files.read_array(folder / _TRAINED)
+        trained, examples = (files.read_array(folder / n) for n in (_TRAINED, _EXAMPLES))
         scores = Scores.fit(training)
-        return cls(network, reference, scores, estimator, trained, params, ink_level)
+        return cls(network, reference, scores, estimator, trained, examples, params, ink_level)
 
     @classmethod
     def fit(
@@ -193,33 +196,41 @@ class DriftDetector:
         rows = np.sort(rng.permutation(len(train.images))[:_TRAINING_COUNT])
         training = describe(network, np.asarray(train.images)[rows], ink_level)
         reference = reference_window(network, val.images, val.labels, params, ink_level)
+        scores = Scores.fit(training)
         windows = [reference.assign(source=VALIDATION)]
+        examples = [_examples(scores, reference, val.images, params)]
         for name, members in batches.items():
             part = train.images[members], train.labels[members]
             window = reference_window(network, *part, params, ink_level)
             windows.append(window.assign(source=name))
-        reference = pd.concat(windows, ignore_index=True)
+            examples.append(_examples(scores, window, part[0], params))
+        reference, typical = pd.concat(windows, ignore_index=True), np.stack(examples)
         trained = np.sort(_keys(train.images))
         estimator = Harm.fit(network, val.images, val.labels, params.seed)
         files.write_table(folder / REFERENCE, reference)
         files.write_table(folder / _TRAINING, training)
         files.write_array(folder / _TRAINED, trained)
         files.write_json(folder / harm.FILE, estimator.as_dict())
-        scores = Scores.fit(training)
-        return cls(network, reference, scores, estimator, trained, params, ink_level)
+        files.write_array(folder / _EXAMPLES, typical)
+        return cls(network, reference, scores, estimator, trained, typical, params, ink_level)
 
     def check(
-        self, images: np.ndarray, labels: np.ndarray | None = None, html: Path | None = None
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        html: Path | None = None,
+        png: Path | None = None,
+        name: str = "",
     ) -> DriftResult:
         """Compare a batch with the reference.
 
         Args:
-            images, labels, html: as for `look` and `judge`.
+            images, labels, html, png, name: as for `look` and `judge`.
 
         Raises:
             DataError: as `look`.
         """
-        return self.judge(self.look(images), labels, html)
+        return self.judge(self.look(images), labels, html, png, name)
 
     def look(self, images: np.ndarray) -> Seen:
         """Look at a batch; of more than `change.MAX_ROWS` images, at as many, drawn at random.
@@ -246,13 +257,20 @@ class DriftDetector:
         return Seen(len(images), indices, tested, embedding, probabilities, rows)
 
     def judge(
-        self, seen: Seen, labels: np.ndarray | None = None, html: Path | None = None
+        self,
+        seen: Seen,
+        labels: np.ndarray | None = None,
+        html: Path | None = None,
+        png: Path | None = None,
+        name: str = "",
     ) -> DriftResult:
         """The verdict on a batch.
 
         Args:
             labels: int `(n,)` of all of its images, 0–9, if known.
             html: where to write Evidently's own report, if anywhere.
+            png: where to write a page for people, `plots.drift.page`, if anywhere.
+            name: of the batch, for that page.
         """
         found = {name: test.check(seen.rows) for name, test in self.tests.items()}
         like = max(found, key=lambda name: found[name].p_value)  # of equal ones, the first
@@ -262,7 +280,12 @@ class DriftDetector:
             window = self.tests[like].reference
             page.write(html, self.scores, window, seen.rows, found[like], self.params.alpha)
         right = None if labels is None else seen.digits == np.asarray(labels)[seen.indices]
-        return self._result(seen, like, found[like], hurt, right)
+        result = self._result(seen, like, found[like], hurt, right)
+        if png:
+            examples = self.examples[list(self._tests).index(like)]
+            shown = self._tests[like], examples, seen.rows, seen.images, list(found[like].strangest)
+            picture.write(png, name, result.as_dict(), *shown)
+        return result
 
     def follow(self, sequence: Sequence | None, name: str, last: str, seen: Seen) -> Sequence:
         """Add a batch to the sequence of all batches; a new one, if the reference is another.
@@ -365,11 +388,23 @@ def reference_window(
         images: uint8 `(n, 28, 28)`.
         labels: int `(n,)`, 0–9.
     """
-    rng = np.random.default_rng(params.seed)
-    rows = np.sort(rng.permutation(len(images))[: params.reference_count])
+    rows = _window(len(images), params)
     table = describe(network, images[rows], ink_level)
     table["read"] = table["digit"].to_numpy() == labels[rows]
     return table
+
+
+def _window(n: int, params: Drift) -> np.ndarray:
+    """Rows of the reference window among `n` images, ascending."""
+    rng = np.random.default_rng(params.seed)
+    return np.sort(rng.permutation(n)[: params.reference_count])
+
+
+def _examples(
+    scores: Scores, window: pd.DataFrame, images: np.ndarray, params: Drift
+) -> np.ndarray:
+    """`picture.typical` of a `reference_window` of these images."""
+    return picture.typical(scores, scores.rows(window), images[_window(len(images), params)])
 
 
 def describe(network: Network, images: np.ndarray, ink_level: int) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """What can be measured on a glyph without a model. A new column is also tested for drift."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -7,6 +9,24 @@ from digits.images.ink import stroke_width
 
 _CHUNK = 5000
 _FAINT, _BRIGHT = 16, 250  # grey levels below and above which a lit pixel is faint or bright
+
+# Each column in plain words, and its unit. Readers see ink on paper, so white pixels are ink.
+WORDS: Mapping[str, tuple[str, str]] = {
+    "intensity": ("how dark the picture is", "mean of all pixels; 1 is all ink"),
+    "ink": ("how much is covered by ink", "share of all pixels"),
+    "height": ("height of the digit", "px"),
+    "width": ("width of the digit", "px"),
+    "slant": ("slant of the writing", "tangent; above 0 leans right"),
+    "thickness": ("width of the strokes", "px"),
+    "noise": ("grain and specks", "mean response of a noise filter"),
+    "softness": ("blurred, grey strokes", "share of inked pixels"),
+    "length": ("longest side, with all smudges", "px"),
+    "right": ("left or right of the middle", "px to the right"),
+    "down": ("above or below the middle", "px downwards"),
+    "faint": ("faint traces around the strokes", "share of all pixels"),
+    "bright": ("strokes in full ink", "share of inked pixels"),
+    "sharpness": ("hard edges", "squared step between neighbours"),
+}
 
 
 def measure(images: np.ndarray, ink_level: int) -> pd.DataFrame:

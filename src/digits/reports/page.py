@@ -8,6 +8,7 @@ import base64
 import importlib.resources
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeGuard
 
@@ -19,6 +20,8 @@ from PIL import Image
 from digits.core import files
 from digits.core.errors import DataError, DigitsError
 from digits.core.project import Project
+from digits.data import handwriting
+from digits.drift import words
 from digits.formatting import percent
 from digits.gate import pictures
 from digits.gate.evidence import TEST, Evidence, figure
@@ -35,6 +38,8 @@ from digits.versioning import dvc
 _EXAMPLES = 5  # of a broken expectation
 DOUBTED_SHOWN = 100  # reports/labels.csv has more
 MISTAKES_LISTED = 200  # rows; reports/mistakes.csv has all
+_FULL_BAR = {"digits": 0.2}  # distance at which a bar of this view is full,
+_FULL = 2.0  # and one of the others: in standard deviations
 GLYPHS_SHOWN = 40  # images of a gallery; the sheets in reports/ have all
 _PLOTS = ("confusion", "per_digit", "curves", "calibration")
 _TEXT_LIMIT = 100  # characters of a value shown
@@ -188,34 +193,53 @@ def _history(project: Project) -> tuple[list[dict[str, Any]], str]:
 
 
 def _batches(project: Project, found: Sources, evidence: Evidence | None) -> list[dict[str, Any]]:
-    """Batches by name with their figures, misread images, and tests for drift.
-
-    Tests come by decreasing distance, with the lengths of bars in percent.
-    """
+    """Batches by name with their figures, misread images, tests for drift, and pages on these."""
     reports = {text(name): one for name, one in mapping(found.drift, "batches").items()}
-    tests = [test for one in reports.values() for test in mapping(one, "tests").values()]
-    distances = [figure(test, "distance") for test in tests]
-    longest = max([0.25, *filter(_is_number, distances)])  # the same scale for all batches
-
-    def length(document: Any, key: str) -> float:
-        return 100 * (figure(document, key) or 0.0) / longest
-
-    def bars(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-        rows = [
-            {**mapping(test), "name": feature, "length": length(test, "distance")}
-            for feature, test in mapping(report, "tests").items()
-        ]
-        return sorted(rows, key=lambda row: (-row["length"], row["name"]))
-
     return [
         {
             "figures": figures,
             "report": reports.get(name, {}),
-            "tests": bars(reports.get(name, {})),
+            "tests": _tests(reports.get(name, {})),
             "misread": _misread(project, evidence, name),
+            **_drift_pages(project, name, reports.get(name, {})),
         }
         for name, figures in found.record.batches.items()
     ]
+
+
+def _tests(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The features of a drift check, the most significant first, with bars for their distances.
+
+    Bars have the same scale for all batches, in percent: a few huge distances shorten no others.
+    """
+    rows = []
+    for name, test in mapping(report, "tests").items():
+        distance, p_value = figure(test, "distance") or 0.0, figure(test, "p_value")
+        share = distance / _FULL_BAR.get(str(mapping(test).get("view")), _FULL)
+        bar = {"length": 100 * min(share, 1.0), "cut": share > 1}
+        order = (1.0 if p_value is None else p_value, -share, name)
+        meaning, _ = words.feature(name)
+        rows.append((order, {**mapping(test), "name": name, "meaning": meaning} | bar))
+    return [row for _, row in sorted(rows, key=lambda row: row[0])]
+
+
+def _drift_pages(project: Project, name: str, report: Mapping[str, Any]) -> dict[str, str]:
+    """The picture of a drift check, and a link to Evidently's page on it, if they are here.
+
+    They are no results of the pipeline: if they show another check than the report, as after
+    `dvc checkout`, there are none.
+    """
+    try:
+        pages = project.html / "drift"
+        if files.read_json(pages / f"{handwriting.check_name(name)}.json") != report:
+            return {}
+    except DataError:  # no such file, or no name of a file
+        return {}
+    picture, page = pages / f"{name}.png", pages / f"{name}.html"
+    found = {"picture": _uri(picture.read_bytes())} if picture.is_file() else {}
+    if page.is_file():
+        found["page"] = os.path.relpath(page, project.index_page.parent)
+    return found
 
 
 def _params(found: Sources) -> dict[str, list[dict[str, Any]]]:

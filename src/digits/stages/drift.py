@@ -1,4 +1,8 @@
-"""models/, build/ → build/reference (the window) and reports/drift.json (a verdict per batch)."""
+"""models/, build/ → build/reference (the window) and reports/drift.json (a verdict per batch).
+
+For each batch, pages for people go to build/html/drift, with the result that they show as JSON: if
+DVC restores another result, the pages stay behind, and the report leaves them out.
+"""
 
 import numpy as np
 
@@ -30,9 +34,11 @@ def drift(project: Project, params: Params) -> None:
     batches = {}
     for name, rows in index[index["split"].eq("handwriting")].groupby("batch"):
         labels = None if rows["label"].isna().any() else rows["label"].to_numpy(dtype=int)
-        html = project.html / "drift" / f"{name}.html"
-        result = checks.check(images[rows["id"].to_numpy()], labels, html)
+        pages = project.html / "drift"
+        html, png = pages / f"{name}.html", pages / f"{name}.png"
+        result = checks.check(images[rows["id"].to_numpy()], labels, html, png, name)
         batches[name] = result.as_dict()
+        files.write_json(pages / f"{name}.json", batches[name])
         print(f"{name}: {result.verdict}, p = {result.p_value:g}")
     reference = {"n": int(checks.reference["source"].eq(VALIDATION).sum())}
     files.write_json(project.drift_report, {"batches": batches, "reference": reference})

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import exit_code
+from PIL import Image
 
 from digits.core.project import Project
 from digits.data import handwriting
@@ -43,14 +44,42 @@ def test_drift_accepts_familiar_handwriting(
 def test_drift_reports_strange_handwriting_and_exits_with_1(
     strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = tmp_path / "page.html"
-    assert exit_code("drift", str(strange), "--html", str(page)) == 1
+    page, picture = tmp_path / "page.html", tmp_path / "page.png"
+    assert exit_code("drift", str(strange), "--html", str(page), "--picture", str(picture)) == 1
     captured = capsys.readouterr()
-    assert "harmful: " in captured.out
-    assert "✗" in captured.out
+    assert captured.out.startswith("harmful: ")
+    assert captured.out.count("harmful: ") == 1
+    assert "compared with: 200 validation images; accuracy on" in captured.out
     assert "estimated accuracy" in captured.out
-    assert captured.err.count("\n") == 1
+    assert "slant of the writing" in captured.out
+    assert captured.out.splitlines()[-1]
+    assert captured.err == ""
     assert "<html" in page.read_text(encoding="utf-8")[:2000].lower()
+    assert Image.open(picture).width == 1200
+
+
+def test_drift_lists_what_drifted_and_all_features_only_if_asked(
+    familiar: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("drift", str(familiar)) == 0
+    short = capsys.readouterr().out
+    assert short.count("✓") == 3
+    assert "'--all' lists them" in short
+    assert "Next: nothing to do." in short
+    assert exit_code("drift", str(familiar), "--all") == 0
+    full = capsys.readouterr().out
+    assert full.count("✓") > 30
+    assert "how often a 3 is read" in full
+
+
+def test_drift_with_json_has_the_verdict_on_stderr_and_one_document_on_stdout(
+    strange: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("drift", str(strange), "--json") == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["verdict"] == "harmful"
+    assert captured.err.count("\n") == 1
+    assert "harmful: " in captured.err
 
 
 def test_add_says_where_the_batch_is_and_what_to_do_next(

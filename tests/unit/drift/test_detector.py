@@ -12,7 +12,7 @@ from faults import pictures
 from digits.core.errors import DataError
 from digits.core.params import Drift
 from digits.data.dataset import Split
-from digits.drift import change, detector
+from digits.drift import change, detector, words
 from digits.drift.detector import DriftDetector
 from digits.images import features
 
@@ -116,7 +116,11 @@ def test_what_was_trained_on_is_no_drift_and_is_said_to_be_in_sample(
     again = DriftDetector.read(tmp_path, reader, PARAMS, 128)
     result = again.check(train.images[march], train.labels[march])
     assert (result.drift, result.like, result.in_sample_share) == (False, "march", 1.0)
-    fresh = again.check(thick[3::4], labels[3::4])
+    assert again.examples.shape == (2, 10, 2, 28, 28)
+    known = {image.tobytes() for image in train.images[march]}
+    assert all(image.tobytes() in known for image in again.examples[1].reshape(-1, 28, 28))
+    fresh = again.check(thick[3::4], labels[3::4], png=tmp_path / "fresh.png", name="fresh")
+    assert (tmp_path / "fresh.png").stat().st_size > 10_000
     assert (fresh.drift, fresh.like, fresh.in_sample_share) == (False, "march", 0.0)
     assert again.check(images[3::4]).like == "validation"
     assert again.check(np.roll(thick[3::4], 1, axis=2)).drift
@@ -168,6 +172,30 @@ def test_images_of_another_form_are_an_error(
 ) -> None:
     with pytest.raises(DataError, match=r"expected uint8 \(n, 28, 28\)"):
         drift_detector.check(images)
+
+
+def test_every_feature_and_view_has_a_name_in_plain_words(drift_detector: DriftDetector) -> None:
+    assert set(words.VIEWS) == set(change.VIEWS)
+    meanings = [words.feature(name) for name in drift_detector.scores.views]
+    assert all(unit for _, unit in meanings)
+    assert len({meaning for meaning, _ in meanings}) == len(meanings)
+    assert words.feature("of another version") == ("of another version", "")
+
+
+def test_typical_images_are_read_as_their_digit(drift_detector: DriftDetector) -> None:
+    for digit, images in enumerate(drift_detector.examples[0]):
+        assert images.any(axis=(1, 2)).all()
+        assert set(drift_detector.network.embed(images)[1].argmax(axis=1)) == {digit}
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_the_picture_of_equal_batches_has_equal_bytes(
+    drift_detector: DriftDetector, real_digits: Digits, tmp_path: Path, n: int
+) -> None:
+    paths = [tmp_path / name / "page.png" for name in ("one", "two")]
+    for path in paths:
+        drift_detector.check(real_digits[0][3::4][:n], png=path, name="batch")
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_no_image_is_an_error(drift_detector: DriftDetector) -> None:

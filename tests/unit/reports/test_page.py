@@ -160,11 +160,12 @@ def test_the_page_shows_the_values_of_the_reports(project: Project) -> None:
         "Macro F1 99.67 % 99.56 – 99.78 %",
         "9 1,000 99.11 % 98.00 – 99.90 % 99.70 % 99.74 %",
         "✓ met every label is 0–9 index · label 0.25",
-        "uci-digits 96.49 % 95.54 – 97.25 % ! drift no 63 of 1,797",
-        "forms 100.00 % ? not checked ! in-sample 0 of 120",
+        "uci-digits ✗ harmful 96.49 % 95.54 – 97.25 % 93.00 % 90.00 – 95.00 % no 63 of 1,797",
+        "forms ? not checked 100.00 % – ! in-sample 0 of 120",
         "was trained or chosen on 100 of these 120 images, so its accuracy here is in-sample",
-        "expects an accuracy of 93.00 % (90.00 % to 95.00 %); measured: 96.49 %. Harmful: that is "
-        "more than 5.00 % below the reference. 4.00 % of the images seem to show no digit.",
+        "It differs in 1 of 2 features. Harmful: the model reads these images worse than "
+        "validation images by more than 5.00 %, as measured. 4.00 % of the images "
+        "seem to show no digit.",
         "Drift by feature: 1 of 2 differ Compared with 5,000 validation images, p < 0.0001 "
         "(drift: p < 0.01). P-values are adjusted",
         "allconv, 243,210 parameters, best epoch 2 of 3",
@@ -263,7 +264,7 @@ def test_missing_values_become_dashes(project: Project) -> None:
     words = Seen(page.build(project)).words
     assert "Misread images –" in words
     assert "✓ met a 60,000 checked ✓ met b –" in words
-    assert "few no labels ? no verdict" in words
+    assert "few ? no verdict no labels" in words
 
 
 def test_hostile_text_stays_text(project: Project) -> None:
@@ -324,13 +325,52 @@ def test_a_damaged_list_of_doubted_labels_is_left_out(project: Project) -> None:
     assert "Labels that are doubted" not in Seen(page.build(project)).words
 
 
-def test_bars_share_one_scale_and_are_sorted_by_distance(project: Project) -> None:
-    far = {"tests": {"ink": {"distance": 2.0}, "slant": {"distance": 0.5}}}
-    near = {"tests": {"slant": {"distance": 0.2}, "ink": {"distance": 0.4}}}
-    _write(project.drift_report, {"batches": {"near": near, "far": far}})
+def _bars(project: Project) -> list[str]:
     styles = [value for name, value in Seen(page.build(project)).attributes if name == "style"]
-    bars = [style for style in styles if style.startswith(("width:", "left:")) and "." in style]
-    assert bars == ["width:100.0%", "width:25.0%", "width:20.0%", "width:10.0%"]
+    return [style for style in styles if style.startswith("width:") and "." in style]
+
+
+def test_bars_have_one_scale_that_a_huge_distance_does_not_change(project: Project) -> None:
+    far = {
+        "strange picture": {"distance": 72.0, "p_value": 0.001, "view": "strangest"},
+        "digit 3": {"distance": 0.1, "p_value": 0.2, "view": "digits"},
+        "slant": {"distance": 0.5, "p_value": 0.02, "view": "picture"},
+    }
+    near = {"slant": {"distance": 0.2}, "ink": {"distance": 0.4}}
+    _write(project.drift_report, {"batches": {"far": {"tests": far}, "near": {"tests": near}}})
+    assert _bars(project) == [
+        f"width:{width}%" for width in ("100.0", "25.0", "50.0", "20.0", "10.0")
+    ]
+    assert page.build(project).count('class=" cut"') == 1
+
+
+@pytest.mark.parametrize(
+    ("report", "badge"),
+    [
+        ({"verdict": "none", "drift": False, "harmful": False}, "✓ no drift"),
+        ({"verdict": "drift", "drift": True, "harmful": False}, "! drift"),
+        ({"verdict": "harmful", "drift": False, "harmful": True}, "✗ harmful"),
+    ],
+)
+def test_the_badge_of_a_batch_is_its_verdict(
+    project: Project, report: dict[str, Any], badge: str
+) -> None:
+    _write(project.drift_report, {"batches": {"march": report}})
+    assert Seen(page.build(project)).words.count(f"march {badge}") == 2
+
+
+def test_the_picture_of_a_check_is_shown_if_it_is_of_this_check(project: Project) -> None:
+    without = Seen(page.build(project))
+    pages = project.html / "drift"
+    pages.mkdir(parents=True)
+    (pages / "uci-digits.png").write_bytes(b"a picture")
+    (pages / "uci-digits.html").write_text("Evidently's")
+    _write(pages / "uci-digits.json", DRIFT["batches"]["uci-digits"])
+    seen = Seen(page.build(project))
+    assert seen.tags.count("img") == without.tags.count("img") + 1
+    assert ("href", "../build/html/drift/uci-digits.html") in seen.attributes
+    _write(pages / "uci-digits.json", DRIFT["batches"]["uci-digits"] | {"p_value": 0.5})
+    assert Seen(page.build(project)).words == without.words
 
 
 def test_a_hostile_distance_cannot_inject_css(project: Project) -> None:
