@@ -4,12 +4,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 from serving import api_filter, edit_deployment, free_port, server, serving
 
 from digits.core.project import Project
+from flows import alarms
+from flows import server as reporting
 
 pytestmark = pytest.mark.timeout(300)
 _TIMEOUT = 120.0  # s
@@ -42,6 +45,27 @@ def test_scheduled_runs_complete_or_fail_with_the_reason(small_project: Project,
     run = _wait_for_run(url, "FAILED")
     assert "new batches can't be checked without a model" in run["state"]["message"]
     assert "dvc repro" in run["state"]["message"]
+    # here, as a server takes half a minute to start
+    _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(small_project, url)
+
+
+def _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(
+    project: Project, url: str
+) -> None:
+    for status in ("drift", "harmful"):
+        event = alarms.document(status, "march", {"batch": "march"})
+        httpx.post(f"{url}/api/events", json=[event]).raise_for_status()
+    assert reporting.report_harm(project, "april", {"accuracy": 0.5})
+    deadline = time.monotonic() + _TIMEOUT
+    while time.monotonic() < deadline:
+        runs = api_filter(url, "flow_runs", deployments={"name": {"any_": ["train"]}})
+        started = [run for run in runs if run["created_by"]["type"] == "AUTOMATION"]
+        if len(started) >= 2:
+            break
+        time.sleep(0.5)
+    time.sleep(2)  # a third one would come as quickly
+    runs = api_filter(url, "flow_runs", deployments={"name": {"any_": ["train"]}})
+    assert len([run for run in runs if run["created_by"]["type"] == "AUTOMATION"]) == 2
 
 
 def _wait_for_run(url: str, state: str) -> dict[str, Any]:

@@ -25,8 +25,11 @@ _MAX_DIMENSIONS = 3
 _MAX_VALUES = 1 << 30  # 1 GiB; MNIST's largest file has 47 MB
 
 
-def read_idx(path: Path) -> np.ndarray:
+def read_idx(path: Path, mapped: bool = False) -> np.ndarray:
     """The uint8 array in an IDX file; its length is checked before memory is allocated.
+
+    Args:
+        mapped: map the file into memory instead of reading it.
 
     Raises:
         DataError: the file is missing, not an IDX file of unsigned bytes, too large, or its length
@@ -40,6 +43,8 @@ def read_idx(path: Path) -> np.ndarray:
         length, expected = os.fstat(file.fileno()).st_size, file.tell() + count
         if length != expected:
             raise DataError(f"{path}: {length:,} bytes, expected {expected:,} for shape {shape}")
+        if mapped and count:
+            return np.memmap(path, np.uint8, mode="r", offset=file.tell(), shape=shape)
         return np.fromfile(file, dtype=np.uint8, count=count).reshape(shape)
 
 

@@ -232,11 +232,12 @@ class DriftDetector:
         """
         return self.judge(self.look(images), labels, html, png, name)
 
-    def look(self, images: np.ndarray) -> Seen:
+    def look(self, images: np.ndarray, n: int | None = None) -> Seen:
         """Look at a batch; of more than `change.MAX_ROWS` images, at as many, drawn at random.
 
         Args:
             images: uint8 `(n, 28, 28)`, in MNIST's form, n ≥ 1; may be memory-mapped.
+            n: images of the batch, if these were drawn from more.
 
         Raises:
             DataError: there are no images, they have another form, or the reference window lacks a
@@ -254,7 +255,7 @@ class DriftDetector:
         embedding, probabilities = self.network.embed(tested)
         table = _table(tested, embedding, probabilities, self.ink_level)
         rows = self.scores.rows(table)
-        return Seen(len(images), indices, tested, embedding, probabilities, rows)
+        return Seen(n or len(images), indices, tested, embedding, probabilities, rows)
 
     def judge(
         self,
@@ -282,8 +283,8 @@ class DriftDetector:
         right = None if labels is None else seen.digits == np.asarray(labels)[seen.indices]
         result = self._result(seen, like, found[like], hurt, right)
         if png:
-            examples = self.examples[list(self._tests).index(like)]
-            shown = self._tests[like], examples, seen.rows, seen.images, list(found[like].strangest)
+            examples = self.examples[list(self.tests).index(like)]
+            shown = self.tests[like], examples, seen.rows, seen.images, list(found[like].strangest)
             picture.write(png, name, result.as_dict(), *shown)
         return result
 

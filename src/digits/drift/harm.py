@@ -45,8 +45,8 @@ _COUNTED = 100  # images; more are no better evidence, as the mixture is only a 
 _ERROR, _RELATIVE_ERROR = 0.003, 0.25
 _MIXED = 0.2  # estimated loss from which the fitted probabilities replace the network's own
 _Z = 1.959964  # 95 %
-# Harm is called if the accuracy is too low with a certainty of 90 %, in few images of 99 %: a strange
-# one among a handful is often just that.
+# Harm is called if the accuracy is too low, with a certainty of 90 %; in few images, of 99 %: one
+# that is strange among a handful is often just that.
 _SURE, _FEW, _SURER = 1.281552, 10, 2.326348
 _DECIMALS = 4
 

@@ -4,6 +4,7 @@ MNIST's form (LeCun et al. 1998): uint8 28 × 28, white ink on black, the ink's 
 its centre of mass at the centre.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,8 +134,11 @@ def _with_usual_strokes(fine: np.ndarray) -> np.ndarray:
 
 
 def _centred(ink: np.ndarray) -> np.ndarray:
-    """Place on a black 28 × 28 ground with the centre of mass at the centre."""
-    top, left = map(round, _position(ink))
+    """Place on a black 28 × 28 ground with the centre of mass at the centre.
+
+    That is up to a pixel right of and below the middle, as in MNIST, not half a pixel around it.
+    """
+    top, left = map(math.ceil, _position(ink))
     glyph = np.zeros((SIZE, SIZE), dtype=np.uint8)
     glyph[top : top + ink.shape[0], left : left + ink.shape[1]] = ink.round().astype(np.uint8)
     return glyph

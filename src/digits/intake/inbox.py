@@ -57,6 +57,7 @@ class CheckedBatch:
         result: None if no image could be read.
         read: `name`, `digit` and `confidence` of each image that was looked at.
         history: of all batches with this one; None if it isn't part of a history.
+        pictures: in the batch, readable or not.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CheckedBatch:
     result: "DriftResult | None"
     read: "pd.DataFrame | None" = None
     history: "History | None" = None
+    pictures: int = 0
 
     @property
     def status(self) -> Literal["harmful", "drift", "no drift", "unreadable"]:
@@ -158,16 +160,17 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedB
     seen. Those that drift would hide it, and those like a batch that was trained on are another
     kind of handwriting.
     """
+    from digits.drift.change import MAX_ROWS
     from digits.drift.detector import VALIDATION
     from digits.intake import intake
 
     if batch.path.is_symlink() or not (batch.path.is_file() or batch.path.is_dir()):
         return CheckedBatch(batch.name, 0, ((batch.name, "neither a file nor a folder"),), None)
     try:
-        parsed = intake.parse(batch.path)
+        parsed = intake.parse(batch.path, at_most=MAX_ROWS)
     except DigitsError as exc:
         return CheckedBatch(batch.name, 0, ((batch.name, str(exc)),), None)
-    seen = detector.look(parsed.images)
+    seen = detector.look(parsed.images, parsed.total - len(parsed.refused))
     result = detector.judge(seen, parsed.labels)
     history = None
     if result.verdict == "none" and result.like == VALIDATION:
@@ -193,7 +196,7 @@ def describe(
         }
     )
     refused = tuple((str(file), str(reason)) for file, reason in parsed.refused)
-    return CheckedBatch(name, len(parsed.images), refused, result, read, history)
+    return CheckedBatch(name, result.n, refused, result, read, history, parsed.total)
 
 
 def known_batches(project: Project) -> dict[str, str]:
@@ -223,6 +226,7 @@ def keep(project: Project, sha256: str, checked: CheckedBatch) -> None:
         "status": checked.status,
         "slow_drift": asdict(checked.slow) if checked.slow else None,
         "n": checked.n,
+        "pictures": checked.pictures,
         "refused": [{"file": printable(f), "reason": printable(r)} for f, r in checked.refused],
     }
     folder = project.build / "monitor"

@@ -50,6 +50,7 @@ class ParsedBatch:
         refused: name and reason of each picture that can't be read or has no ink.
         names: of the usable pictures, as in the folder or array.
         unlabelled: those without a label.
+        total: pictures at the path; more than usable and refused ones, if some were drawn.
     """
 
     images: np.ndarray
@@ -58,6 +59,7 @@ class ParsedBatch:
     refused: list[tuple[str, str]]
     names: list[str]
     unlabelled: list[str]
+    total: int
 
     def check_labels(self, path: Path) -> None:
         """Labels are for all pictures or for none.
@@ -128,12 +130,16 @@ class IntakeResult:
 
 
 def parse(
-    path: Path, labels: Path | None = None, writer: str = "", on_picture: Progress | None = None
+    path: Path,
+    labels: Path | None = None,
+    writer: str = "",
+    on_picture: Progress | None = None,
+    at_most: int | None = None,
 ) -> ParsedBatch:
     """Read the pictures at a path and convert them to MNIST's form.
 
     Args:
-        path, labels, writer: as for `readers.load`.
+        path, labels, writer, at_most: as for `readers.load`.
 
     Raises:
         DataError: no picture is usable, or there are too many.
@@ -143,8 +149,9 @@ def parse(
     entries: list[Entry] = []
     refused: list[tuple[str, str]] = []
     names: list[str] = []
-    size = 0
-    for number, picture in enumerate(readers.load(path, labels, writer), 1):
+    size, total = 0, 0
+    for number, picture in enumerate(readers.load(path, labels, writer, at_most), 1):
+        total = picture.total
         try:
             images.append(_image(picture))
             digits.append(picture.label)
@@ -161,7 +168,7 @@ def parse(
         raise DataError(f"{path}: no usable picture; {refused[0][0]}: {refused[0][1]}")
     unlabelled = [name for name, digit in zip(names, digits, strict=True) if digit is None]
     labels_ = None if unlabelled else np.array(digits, dtype=np.int64)
-    return ParsedBatch(np.stack(images), labels_, entries, refused, names, unlabelled)
+    return ParsedBatch(np.stack(images), labels_, entries, refused, names, unlabelled, total)
 
 
 def add(

@@ -154,7 +154,7 @@ def _of_array(
     values: np.ndarray, path: Path, names: list[str], document: dict[str, Any]
 ) -> np.ndarray:
     """The labels of the rows of an array that were looked at, whose names end in '#row'."""
-    total = document["n"] + len(document["refused"])
+    total = document["pictures"]
     rows = np.array([int(row) if row.isdecimal() else -1 for row in _after_hash(names)])
     if values.shape != (total,) or rows.min() < 0 or rows.max() >= total:
         raise DataError(

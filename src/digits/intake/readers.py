@@ -20,6 +20,8 @@ from digits.images import decoding, glyphs
 _MAX_ARRAY = 1 << 30  # bytes of an array
 _MAX_SIDE = 4096  # px of a picture in an array
 _MAX_CSV = 1 << 30  # bytes of a CSV file with pixels
+_CSV_ROWS = 10_000  # read at once
+_READ_AT_ONCE = 1000  # images of a compressed array
 _MAX_LABELS = 64 << 20  # bytes of a table of labels
 _PIXELS = glyphs.SIZE**2
 
@@ -39,6 +41,7 @@ class Picture:
         data: the file's bytes; for a row of an array, those of a PGM file.
         label: any integer, as given; None without a label.
         problem: why the picture can't be used; `data` is empty then.
+        total: pictures where this one comes from; more than were loaded, if some were drawn.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Picture:
     label: int | None = None
     writer: str = ""
     problem: str = ""
+    total: int = 1
 
 
 def picture_files(path: Path) -> list[Path]:
@@ -85,7 +89,9 @@ def read_bytes(file: Path) -> bytes:
         raise PictureError(f"can't be read ({exc.strerror})") from exc
 
 
-def load(path: Path, labels: Path | None = None, writer: str = "") -> Iterator[Picture]:
+def load(
+    path: Path, labels: Path | None = None, writer: str = "", at_most: int | None = None
+) -> Iterator[Picture]:
     """Yield the pictures at a path with their labels and writers, in order.
 
     Args:
@@ -94,6 +100,7 @@ def load(path: Path, labels: Path | None = None, writer: str = "") -> Iterator[P
         labels: for pictures a CSV with columns filename, label and optionally writer; for an array
             an IDX file. Without it, folders named 0 to 9 label the pictures in them.
         writer: the writer of pictures for which `labels` names none.
+        at_most: of more pictures as many are drawn at random, and others aren't kept in memory.
 
     Raises:
         DataError: nothing is at the path, its format is none of these, or labels and pictures
@@ -103,33 +110,46 @@ def load(path: Path, labels: Path | None = None, writer: str = "") -> Iterator[P
         raise DataError(f"{path}: file or folder not found")
     suffix = path.suffix.lower()
     if path.is_dir() or suffix in decoding.SUFFIXES:
-        yield from _load_files(path, labels, writer)
+        yield from _load_files(path, labels, writer, at_most)
     elif suffix == ".npz":
-        yield from _load_array(path, *_read_npz(path), labels, writer)
+        yield from _load_array(path, _read_npz(path, at_most), labels, writer)
     elif suffix == ".csv":
-        yield from _load_array(path, *_read_csv(path), labels, writer)
+        yield from _load_array(path, _read_csv(path, at_most), labels, writer)
     elif is_idx(path):
-        yield from _load_array(path, _read_idx(path), None, labels, writer)
+        yield from _load_array(path, _read_idx(path, at_most), labels, writer)
     else:  # a picture, to judge by its content
-        yield from _load_files(path, labels, writer)
+        yield from _load_files(path, labels, writer, at_most)
+
+
+def _drawn(count: int, at_most: int | None) -> np.ndarray:
+    """Which of `count` pictures to load, ascending: all, or as many as allowed, at random."""
+    if at_most is None or count <= at_most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, at_most, replace=False))
 
 
 # picture files
 
 
-def _load_files(path: Path, labels: Path | None, writer: str) -> Iterator[Picture]:
+def _load_files(
+    path: Path, labels: Path | None, writer: str, at_most: int | None
+) -> Iterator[Picture]:
     root = path if path.is_dir() else path.parent
     files = {file.relative_to(root).as_posix(): file for file in picture_files(path)}
     if not files:
         raise DataError(f"{path}: contains no pictures; expected {', '.join(decoding.SUFFIXES)}")
     table = read_labels(labels, list(files)) if labels else {}
-    for name, file in files.items():
+    names = list(files)
+    for number in _drawn(len(names), at_most):
+        name = names[number]
+        file = files[name]
         label, named_writer = table.get(name, (None if labels else _folder_label(name), ""))
         try:
             data, problem = read_bytes(file), ""
         except PictureError as exc:
             data, problem = b"", str(exc)
-        yield Picture(name, data, file.suffix.lower(), label, named_writer or writer, problem)
+        suffix, total = file.suffix.lower(), len(names)
+        yield Picture(name, data, suffix, label, named_writer or writer, problem, total)
 
 
 def _folder_label(name: str) -> int | None:
@@ -196,18 +216,30 @@ def _label_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 # arrays
 
 
-def _load_array(
-    path: Path, images: np.ndarray, own: np.ndarray | None, labels: Path | None, writer: str
-) -> Iterator[Picture]:
+@dataclass(frozen=True)
+class _Array:
+    """Rows of an array: their numbers, images and own labels, if any; and how many there are."""
+
+    rows: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray | None
+    total: int
+
+
+def _load_array(path: Path, array: _Array, labels: Path | None, writer: str) -> Iterator[Picture]:
     """Yield the images with the labels in the IDX file `labels`, else with the array's own."""
-    values = mnist.read_idx(labels) if labels else own
-    if values is not None and values.shape != (len(images),):
-        raise DataError(
-            f"{labels or path}: labels have shape {values.shape}, expected ({len(images)},)"
-        )
-    for number, image in enumerate(images):
-        label = None if values is None else int(values[number])
-        yield Picture(f"{path.name}#{number}", handwriting.pgm(image), ".pgm", label, writer)
+    own = array.labels
+    if labels:
+        values = mnist.read_idx(labels)
+        if values.shape != (array.total,):
+            raise DataError(
+                f"{labels}: labels have shape {values.shape}, expected ({array.total},)"
+            )
+        own = values[array.rows]
+    for place, (number, image) in enumerate(zip(array.rows, array.images, strict=True)):
+        label, picture = None if own is None else int(own[place]), handwriting.pgm(image)
+        name = f"{path.name}#{number}"
+        yield Picture(name, picture, ".pgm", label, writer, total=array.total)
 
 
 def is_idx(path: Path) -> bool:
@@ -216,13 +248,14 @@ def is_idx(path: Path) -> bool:
         return file.read(3) == b"\x00\x00\x08"
 
 
-def _read_idx(path: Path) -> np.ndarray:
-    images = mnist.read_idx(path)
+def _read_idx(path: Path, at_most: int | None) -> _Array:
+    images = mnist.read_idx(path, mapped=True)
     _check_images(path, (images.shape, images.dtype))
-    return images
+    rows = _drawn(len(images), at_most)
+    return _Array(rows, images[rows], None, len(images))
 
 
-def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_csv(path: Path, at_most: int | None) -> _Array:
     """The images, and the labels if the table has a column for them, else None."""
     import pandas as pd
 
@@ -234,33 +267,77 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     expected = f"expected {_PIXELS} pixels per line, 0–255, optionally after a label"
     if len(first) not in (_PIXELS, _PIXELS + 1):
         raise DataError(f"{path}: {len(first)} columns, {expected}")
+    images, labels = [], []
     try:
-        table = pd.read_csv(path, header=header, dtype=np.int64).to_numpy()
+        with pd.read_csv(path, header=header, dtype=np.int64, chunksize=_CSV_ROWS) as chunks:
+            for chunk in chunks:
+                values = chunk.to_numpy()
+                pixels = values[:, -_PIXELS:]
+                if values.shape[1] != len(first) or pixels.min() < 0 or pixels.max() > 255:
+                    raise DataError(f"{path}: {expected}")
+                images.append(pixels.astype(np.uint8).reshape(-1, glyphs.SIZE, glyphs.SIZE))
+                labels.append(values[:, 0])
     except ValueError as exc:  # includes pandas' parser errors
         raise DataError(f"{path}: {' '.join(str(exc).split())}; {expected}") from exc
-    pixels = table[:, -_PIXELS:]
-    if table.shape[1] != len(first) or pixels.size == 0 or pixels.min() < 0 or pixels.max() > 255:
+    total = sum(map(len, images))
+    if not total:
         raise DataError(f"{path}: {expected}")
-    images = pixels.astype(np.uint8).reshape(-1, glyphs.SIZE, glyphs.SIZE)
-    return images, table[:, 0] if len(first) > _PIXELS else None
+    rows = _drawn(total, at_most)
+    own = np.concatenate(labels)[rows] if len(first) > _PIXELS else None
+    return _Array(rows, np.concatenate(images)[rows], own, total)
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_npz(path: Path, at_most: int | None) -> _Array:
     """The arrays `images` and `labels`, the latter None if missing."""
     try:
         with zipfile.ZipFile(path) as archive:
             images, labels = (_npy_header(archive, name) for name in ("images", "labels"))
-        if images is None:
-            raise DataError(f"{path}: contains no array 'images'")
-        _check_images(path, images)
-        if labels and (labels[1].kind not in "iu" or labels[0] != images[0][:1]):
-            raise DataError(
-                f"{path}: labels are {labels[1]} {labels[0]}, expected integers {images[0][:1]}"
-            )
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["images"], arrays["labels"].astype(np.int64) if labels else None
+            if images is None:
+                raise DataError(f"{path}: contains no array 'images'")
+            _check_images(path, images)
+            if labels and (labels[1].kind not in "iu" or labels[0] != images[0][:1]):
+                raise DataError(
+                    f"{path}: labels are {labels[1]} {labels[0]}, expected integers {images[0][:1]}"
+                )
+            rows = _drawn(images[0][0], at_most)
+            if at_most is not None and len(rows) == at_most:
+                chosen = _npy_rows(archive, "images", images[0], rows)
+            else:
+                with np.load(path, allow_pickle=False) as arrays:
+                    chosen = arrays["images"]
+        own = None
+        if labels:
+            with np.load(path, allow_pickle=False) as arrays:
+                own = arrays["labels"].astype(np.int64)[rows]
+        return _Array(rows, chosen, own, images[0][0])
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError) as exc:
         raise DataError(f"{path}: not an .npz file of plain arrays ({exc})") from exc
+
+
+def _npy_rows(
+    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], rows: np.ndarray
+) -> np.ndarray:
+    """Some rows of a uint8 array in an .npz file, read piece by piece.
+
+    Raises:
+        ValueError: the array is in Fortran's order.
+        EOFError: it is cut off.
+    """
+    size = shape[1] * shape[2]
+    chosen = np.empty((len(rows), *shape[1:]), np.uint8)
+    with archive.open(f"{name}.npy") as member:
+        _, fortran, _ = _NPY_HEADERS[np.lib.format.read_magic(member)](member)
+        if fortran:
+            raise ValueError(f"'{name}' is in Fortran's order")
+        for start in range(0, shape[0], _READ_AT_ONCE):
+            count = min(_READ_AT_ONCE, shape[0] - start)
+            data = member.read(count * size)
+            if len(data) != count * size:
+                raise EOFError(f"'{name}' is cut off")
+            first, last = np.searchsorted(rows, (start, start + count))
+            piece = np.frombuffer(data, np.uint8).reshape(count, *shape[1:])
+            chosen[first:last] = piece[rows[first:last] - start]
+    return chosen
 
 
 def _npy_header(archive: zipfile.ZipFile, name: str) -> _Header | None:

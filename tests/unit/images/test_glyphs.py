@@ -94,6 +94,18 @@ def test_a_bar_as_thick_as_the_other_strokes_is_not_a_ruled_line() -> None:
     assert glyph.box == pytest.approx((0, 20, 120, 190), abs=2)
 
 
+def test_the_centre_of_mass_is_where_mnist_has_it(
+    real_digits: tuple[np.ndarray, np.ndarray],
+) -> None:
+    places = np.arange(28)
+    for image in real_digits[0][:50]:
+        small = np.asarray(Image.fromarray(image).resize((19, 19)))
+        glyph = glyphs.extract(small).image.astype(float)
+        across, down = glyph.sum(axis=0) @ places, glyph.sum(axis=1) @ places
+        centre = np.array([across, down]) / glyph.sum()
+        assert np.all((centre >= 13.5 - 0.05) & (centre <= 14.5 + 0.05))  # grey levels are rounded
+
+
 def test_distant_specks_and_parts_cut_by_the_edge_are_removed(digit: np.ndarray) -> None:
     values = photo(digit)
     clean = glyphs.extract(as_picture(values))

@@ -10,6 +10,7 @@ from conftest import write_idx
 from PIL import Image
 
 from digits.core.errors import DataError, PictureError
+from digits.data import handwriting, mnist
 from digits.images import decoding
 from digits.intake import readers
 
@@ -204,3 +205,42 @@ def test_an_empty_or_missing_path_is_an_error(tmp_path: Path) -> None:
         list(readers.load(tmp_path))
     with pytest.raises(DataError, match="file or folder not found"):
         list(readers.load(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("form", ["npz", "compressed", "idx", "csv", "folder"])
+def test_of_many_pictures_some_are_drawn_and_the_total_is_known(tmp_path: Path, form: str) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2500, 28, 28), np.uint8)
+    labels = np.arange(2500) % 10
+    path = tmp_path / "many.npz"
+    if form == "npz":
+        np.savez(path, images=images, labels=labels)
+    elif form == "compressed":
+        np.savez_compressed(path, images=images, labels=labels)
+    elif form == "idx":
+        path = tmp_path / "many"
+        path.write_bytes(mnist.idx_bytes(images))
+    elif form == "csv":
+        path = tmp_path / "many.csv"
+        table = np.column_stack([labels, images.reshape(2500, -1)])
+        np.savetxt(path, table, "%d", delimiter=",")
+    else:
+        path = tmp_path / "many"
+        path.mkdir()
+        images = images[:60]
+        for i, image in enumerate(images):
+            (path / f"{i}.pgm").write_bytes(handwriting.pgm(image))
+    pictures = list(readers.load(path, at_most=40))
+    assert len({picture.name for picture in pictures}) == len(pictures) == 40
+    assert {picture.total for picture in pictures} == {len(images)}
+    for picture in pictures:
+        number = int(picture.name.removesuffix(".pgm").rpartition("#")[2])
+        assert picture.data.endswith(images[number].tobytes())
+        assert picture.label == (None if form in ("idx", "folder") else number % 10)
+
+
+def test_a_fortran_ordered_array_that_some_are_drawn_from_is_an_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=np.asfortranarray(np.zeros((50, 28, 28), np.uint8)))
+    assert len(list(readers.load(tmp_path / "a.npz"))) == 50
+    with pytest.raises(DataError, match="'images' is in Fortran's order"):
+        list(readers.load(tmp_path / "a.npz", at_most=10))
