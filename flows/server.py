@@ -71,7 +71,7 @@ def start(port: int | None) -> None:
             click.echo(f"Already running at {url}. To stop: make stop")
             return
         services.stop(project)  # remains of an earlier start
-        port = _free_port(port)
+        port = free_port(port, _PORT)
         try:
             _start(project, port)
         except BaseException:  # Ctrl-C too
@@ -205,8 +205,13 @@ def _post(url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     return answer.raise_for_status().json()
 
 
-def _free_port(wanted: int | None) -> int:
-    for port in [wanted] if wanted else [_PORT, 0]:
+def free_port(wanted: int | None, usual: int) -> int:
+    """The wanted port; if none is, the usual one or, if that is taken, another.
+
+    Raises:
+        DigitsError: the wanted port is taken.
+    """
+    for port in [wanted] if wanted else [usual, 0]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -23,6 +23,7 @@ _SECTIONS = {
     "Handwriting": {
         "predict": "Recognise the digit in each picture.",
         "drift": "Test a batch of handwriting for drift.",
+        "dashboard": "Show all drift checks over time, in a browser.",
         "add": "Add a batch of handwriting to the data.",
         "label": "Compare the estimate for a checked batch with labels that came later.",
     },
@@ -54,7 +55,7 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in _SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(f"{name:8}", text) for name, text in commands.items()])
+                formatter.write_dl([(f"{name:9}", text) for name, text in commands.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -56,7 +56,8 @@ def command(
 
     The verdict is one of three. none: as different as chance makes images like the reference.
     drift: different, but read as well as them, within 'drift.tolerance' in params.yaml. harmful:
-    read worse than that, or mostly no digits. Accuracy is estimated without labels.
+    read worse than that, or mostly no digits. Accuracy is estimated without labels. 'digits
+    dashboard' shows all checks over time.
 
     \b
     Exit codes: 0 none, 1 drift or harmful, 2 the batch can't be read, only some pictures
@@ -76,7 +77,9 @@ def command(
         batch = intake.parse(path, labels, on_picture=on_done)
     if labels:
         batch.check_labels(labels)
-    result = detector.check(batch.images, batch.labels, html, picture, path.resolve().name)
+    name = path.resolve().name.encode(errors="replace").decode()  # it needn't be UTF-8
+    seen = detector.look(batch.images)
+    result = detector.judge(seen, batch.labels, html, picture, name)
     if as_json:
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]
         click.echo(json.dumps(result.as_dict() | {"refused": refused}, indent=2))
@@ -85,6 +88,7 @@ def command(
         _show(result, batch.names, reference, all_features, picture)
         for name, reason in batch.refused:
             click.echo(f"skipped: {name}: {reason}", err=True)
+    detector.add_to_dashboard(project, name, seen, result)
     if result.verdict != "none":
         raise Verdict(f"{path}: {headline(result)}" if as_json else "")
 

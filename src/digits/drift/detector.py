@@ -24,7 +24,7 @@ from digits.core.errors import DataError
 from digits.core.params import Drift
 from digits.core.project import Project
 from digits.data.dataset import Split
-from digits.drift import change, harm, page, picture
+from digits.drift import change, harm, page, picture, workspace
 from digits.drift.change import ChangeResult, ChangeTest, Rows, Scores
 from digits.drift.harm import Estimate, Harm, Network
 from digits.drift.sequence import Sequence
@@ -37,6 +37,7 @@ _TRAINING = "training.parquet"
 _TRAINED = "trained.npy"
 _EXAMPLES = "examples.npy"
 _TRAINING_COUNT = 5000  # training images that scores are fitted on
+_DRAWN = 4  # features in a report on the dashboard; all of them would take seconds
 _LEVEL = 0.95  # of the interval of a measured accuracy
 _DECIMALS = 6
 
@@ -271,22 +272,37 @@ class DriftDetector:
             labels: int `(n,)` of all of its images, 0–9, if known.
             html: where to write Evidently's own report, if anywhere.
             png: where to write a page for people, `plots.drift.page`, if anywhere.
-            name: of the batch, for that page.
+            name: of the batch, for these pages.
         """
         found = {name: test.check(seen.rows) for name, test in self.tests.items()}
         like = max(found, key=lambda name: found[name].p_value)  # of equal ones, the first
         given = seen.images, seen.embedding, seen.probabilities
         hurt = self.estimator.estimate(*given, self.params.tolerance)
-        if html:
-            window = self.tests[like].reference
-            page.write(html, self.scores, window, seen.rows, found[like], self.params.alpha)
         right = None if labels is None else seen.digits == np.asarray(labels)[seen.indices]
         result = self._result(seen, like, found[like], hurt, right)
+        if html:
+            page.write(html, self._report(seen, result, name))
         if png:
             examples = self.examples[list(self.tests).index(like)]
             shown = self.tests[like], examples, seen.rows, seen.images, list(found[like].strangest)
             picture.write(png, name, result.as_dict(), *shown)
         return result
+
+    def add_to_dashboard(
+        self, project: Project, name: str, seen: Seen, result: DriftResult
+    ) -> None:
+        """Add a check to the project's dashboard, Evidently's UI; see `workspace.add`.
+
+        Args:
+            name: of the batch.
+        """
+        workspace.add(project, name, result, self._report(seen, result, name, _DRAWN))
+
+    def _report(self, seen: Seen, result: DriftResult, name: str, draw: int | None = None) -> Any:
+        """Evidently's report."""
+        lowest = self.estimator.accuracy - self.params.tolerance
+        window = self.tests[result.like].reference
+        return page.report(result, lowest, self.scores, window, seen.rows, name, draw)
 
     def follow(self, sequence: Sequence | None, name: str, last: str, seen: Seen) -> Sequence:
         """Add a batch to the sequence of all batches; a new one, if the reference is another.

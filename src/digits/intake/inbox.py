@@ -154,7 +154,7 @@ def load_detector(project: Project) -> "DriftDetector":
 
 
 def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedBatch:
-    """Read a batch, and compare it with the reference.
+    """Read a batch, compare it with the reference, and add this to the dashboard.
 
     Batches that are within chance, each on its own, make up the history, in which a slow drift is
     seen. Those that drift would hide it, and those like a batch that was trained on are another
@@ -172,6 +172,7 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedB
         return CheckedBatch(batch.name, 0, ((batch.name, str(exc)),), None)
     seen = detector.look(parsed.images, parsed.total - len(parsed.refused))
     result = detector.judge(seen, parsed.labels)
+    detector.add_to_dashboard(project, batch.name, seen, result)
     history = None
     if result.verdict == "none" and result.like == VALIDATION:
         history = detector.follow(_history(project), batch.name, batch.sha256, seen)

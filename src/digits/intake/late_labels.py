@@ -16,7 +16,7 @@ from digits.core import files
 from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.data import mnist
-from digits.drift import detector
+from digits.drift import detector, workspace
 from digits.intake import readers
 
 _KEY = "labelled"
@@ -87,6 +87,7 @@ def attach(project: Project, batch: str, path: Path) -> Comparison:
     files.write_table(_folder(project) / f"{batch}.csv", table)
     kept = {**document, "accuracy": accuracy, _KEY: vars(comparison)}
     files.write_json(_folder(project) / f"{batch}.json", kept)
+    workspace.add_measured(project, batch, document, accuracy)
     return comparison
 
 

@@ -8,8 +8,10 @@ import pytest
 from conftest import exit_code
 from PIL import Image
 
+from digits.core import files
 from digits.core.project import Project
 from digits.data import handwriting
+from digits.drift import workspace
 
 
 @pytest.fixture
@@ -31,14 +33,16 @@ def strange(tmp_path: Path, built_project: Project) -> Path:
     return path
 
 
-def test_drift_accepts_familiar_handwriting(
-    familiar: Path, capsys: pytest.CaptureFixture[str]
+def test_drift_accepts_familiar_handwriting_and_puts_it_on_the_dashboard(
+    familiar: Path, built_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code("drift", str(familiar), "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["drift"] is False
     assert document["refused"] == []
     assert {"p_value", "n", "tests", "estimated_accuracy", "accuracy"} <= set(document)
+    (run,) = workspace.runs(built_project)
+    assert files.read_json(run)["name"] == "familiar.npz"
 
 
 def test_drift_reports_strange_handwriting_and_exits_with_1(

@@ -4,53 +4,30 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import nearest_reader
 import numpy as np
 import pandas as pd
 import pytest
 from faults import pictures
+from nearest_reader import PARAMS
 
 from digits.core.errors import DataError
-from digits.core.params import Drift
 from digits.data.dataset import Split
 from digits.drift import change, detector, words
 from digits.drift.detector import DriftDetector
 from digits.images import features
 
-PARAMS = Drift(reference_count=450, alpha=0.01, tolerance=0.05, permutations=999, seed=7)
 Digits = tuple[np.ndarray, np.ndarray]
-
-
-class NearestReader:
-    """Stands in for a recogniser: it reads the digit with the most similar blurred mean."""
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
-        self._means = np.stack([self._see(images[labels == d]).mean(axis=0) for d in range(10)])
-
-    def embed(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        embedding = self._see(images)
-        distances = ((embedding[:, None] - self._means) ** 2).sum(axis=2)
-        scores = np.exp(-3 * (distances - distances.min(axis=1, keepdims=True)))
-        probabilities = scores / scores.sum(axis=1, keepdims=True)
-        return embedding.astype(np.float32), probabilities.astype(np.float32)
-
-    def _see(self, images: np.ndarray) -> np.ndarray:
-        blocks = images.reshape(len(images), 7, 4, 7, 4).mean(axis=(2, 4), dtype=np.float64)
-        return blocks.reshape(len(images), 49) / 255
 
 
 @pytest.fixture(scope="module")
 def reader(real_digits: Digits) -> Any:
-    return NearestReader(*(array[::2] for array in real_digits))
+    return nearest_reader.reader(*real_digits)
 
 
 @pytest.fixture(scope="module")
-def drift_detector(
-    reader: Any, real_digits: Digits, tmp_path_factory: pytest.TempPathFactory
-) -> DriftDetector:
-    train, val = (Split(*(array[i::4] for array in real_digits)) for i in (0, 1))
-    folder = tmp_path_factory.mktemp("reference")
-    DriftDetector.fit(reader, train, val, {}, PARAMS, 128, folder)
-    return DriftDetector.read(folder, reader, PARAMS, 128)
+def drift_detector(real_digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> DriftDetector:
+    return nearest_reader.detector(*real_digits, tmp_path_factory.mktemp("reference"))
 
 
 def test_the_reference_window_is_a_sample_of_distinct_images(

@@ -11,6 +11,7 @@ from digits.core import files
 from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.data import handwriting
+from digits.drift import workspace
 from digits.drift.detector import DriftResult
 from digits.drift.sequence import Sequence
 from digits.images import glyphs
@@ -221,7 +222,11 @@ def test_every_kind_of_batch_gets_the_right_status(built_project: Project) -> No
     assert checked["calm"].history
     assert checked["calm"].history.images == 100
     assert checked["dirty"].history is None  # seen without a history
+    names = [files.read_json(run)["name"] for run in workspace.runs(built_project)]
+    assert names == ["calm", "dirty", "few"]
     _check_late_labels(built_project, checked, [entry.label for entry in entries])
+    runs = [run.read_text() for run in workspace.runs(built_project)]
+    assert sum('"measured accuracy"' in run for run in runs) == 2
 
 
 def _check_late_labels(
