@@ -52,7 +52,8 @@ def command(
 
     PATH is a folder of pictures, one picture, or an IDX, .npz or CSV file ('digits add --help'
     describes them). The batch is compared with the reference window, using the model in models/;
-    run 'digits run' first. The batch is not stored.
+    run 'digits run' first. Of more than 10,000 pictures, as many are drawn at random. The batch
+    isn't stored; the verdict is kept for 'digits label' and 'digits dashboard'.
 
     The verdict is one of three. none: as different as chance makes images like the reference.
     drift: different, but read as well as them, within 'drift.tolerance' in params.yaml. harmful:
@@ -68,17 +69,18 @@ def command(
       digits drift today.npz --labels today.csv --all
     """
     _terminal.silence_libraries()
+    from digits.drift.change import MAX_ROWS
     from digits.drift.detector import DriftDetector
-    from digits.intake import intake
+    from digits.intake import inbox, intake
 
     project = Project.find()
     detector = DriftDetector.load(project.root)
     with _terminal.progress("reading", None) as on_done:
-        batch = intake.parse(path, labels, on_picture=on_done)
+        batch = intake.parse(path, labels, on_picture=on_done, at_most=MAX_ROWS)
     if labels:
         batch.check_labels(labels)
-    name = path.resolve().name.encode(errors="replace").decode()  # it needn't be UTF-8
-    seen = detector.look(batch.images)
+    name = inbox.safe_name(path.resolve().name)
+    seen = detector.look(batch.images, batch.total - len(batch.refused))
     result = detector.judge(seen, batch.labels, html, picture, name)
     if as_json:
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]
@@ -89,6 +91,7 @@ def command(
         for name, reason in batch.refused:
             click.echo(f"skipped: {name}: {reason}", err=True)
     detector.add_to_dashboard(project, name, seen, result)
+    inbox.keep(project, "", inbox.describe(name, batch, seen, result))
     if result.verdict != "none":
         raise Verdict(f"{path}: {headline(result)}" if as_json else "")
 
@@ -137,6 +140,11 @@ def _show(
     share = f"{result.no_digit_low:.0%} to {result.no_digit_high:.0%}"
     lines = [
         headline(result),
+        *(
+            [f"looked at: {result.tested:,} of them, drawn at random"]
+            if result.tested < result.n
+            else []
+        ),
         f"compared with: {reference:,} {result.like} images; accuracy on validation images: "
         f"{result.reference_accuracy:.1%}",
         f"estimated accuracy: {result.estimated_accuracy:.1%} ({interval}){measured}",

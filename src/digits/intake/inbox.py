@@ -171,7 +171,8 @@ def check(project: Project, batch: Batch, detector: "DriftDetector") -> CheckedB
     except DigitsError as exc:
         return CheckedBatch(batch.name, 0, ((batch.name, str(exc)),), None)
     seen = detector.look(parsed.images, parsed.total - len(parsed.refused))
-    result = detector.judge(seen, parsed.labels)
+    picture = results(project) / f"{batch.name}.png"
+    result = detector.judge(seen, parsed.labels, png=picture, name=batch.name)
     detector.add_to_dashboard(project, batch.name, seen, result)
     history = None
     if result.verdict == "none" and result.like == VALIDATION:
@@ -198,6 +199,11 @@ def describe(
     )
     refused = tuple((str(file), str(reason)) for file, reason in parsed.refused)
     return CheckedBatch(name, result.n, refused, result, read, history, parsed.total)
+
+
+def results(project: Project) -> Path:
+    """The folder with what was found in each batch: .json, .csv and .png."""
+    return project.build / "monitor"
 
 
 def known_batches(project: Project) -> dict[str, str]:
@@ -230,7 +236,7 @@ def keep(project: Project, sha256: str, checked: CheckedBatch) -> None:
         "pictures": checked.pictures,
         "refused": [{"file": printable(f), "reason": printable(r)} for f, r in checked.refused],
     }
-    folder = project.build / "monitor"
+    folder = results(project)
     if checked.read is not None:
         files.write_table(folder / f"{checked.name}.csv", checked.read)
     files.write_json(folder / f"{checked.name}.json", document)

@@ -17,7 +17,7 @@ from digits.core.errors import DataError
 from digits.core.project import Project
 from digits.data import mnist
 from digits.drift import detector, workspace
-from digits.intake import readers
+from digits.intake import inbox, readers
 
 _KEY = "labelled"
 
@@ -84,16 +84,16 @@ def attach(project: Project, batch: str, path: Path) -> Comparison:
         in_sample_share=document["in_sample_share"],
     )
     table["label"] = pd.array(np.where(known, labels, np.nan), dtype="Int64")
-    files.write_table(_folder(project) / f"{batch}.csv", table)
+    files.write_table(inbox.results(project) / f"{batch}.csv", table)
     kept = {**document, "accuracy": accuracy, _KEY: vars(comparison)}
-    files.write_json(_folder(project) / f"{batch}.json", kept)
+    files.write_json(inbox.results(project) / f"{batch}.json", kept)
     workspace.add_measured(project, batch, document, accuracy)
     return comparison
 
 
 def comparisons(project: Project) -> list[Comparison]:
     """All comparisons so far, by name of the batch."""
-    documents = (files.read_json(path) for path in sorted(_folder(project).glob("*.json")))
+    documents = (files.read_json(path) for path in sorted(inbox.results(project).glob("*.json")))
     return [Comparison(**one[_KEY]) for one in documents if one.get(_KEY)]
 
 
@@ -107,21 +107,17 @@ def trust(compared: Sequence[Comparison]) -> dict[str, Any]:
     }
 
 
-def _folder(project: Project) -> Path:
-    return project.build / "monitor"
-
-
 def _document(project: Project, batch: str) -> dict[str, Any]:
-    names = sorted(path.stem for path in _folder(project).glob("*.csv"))
+    names = sorted(path.stem for path in inbox.results(project).glob("*.csv"))
     if batch not in names:
         checked = f"checked so far: {', '.join(names)}" if names else "none was checked so far"
         raise DataError(f"{batch}: no such batch; {checked}")
-    return dict(files.read_json(_folder(project) / f"{batch}.json"))
+    return dict(files.read_json(inbox.results(project) / f"{batch}.json"))
 
 
 def _table(project: Project, batch: str) -> pd.DataFrame:
     """The pictures that were looked at: `name`, `digit`, `confidence`."""
-    path = _folder(project) / f"{batch}.csv"
+    path = inbox.results(project) / f"{batch}.csv"
     try:
         return pd.read_csv(path, dtype={"name": str, "digit": int}, keep_default_na=False)
     except (ValueError, OSError) as exc:
