@@ -77,9 +77,9 @@ def command(
         batch = intake.parse(path, labels, on_picture=on_done)
     if labels:
         batch.check_labels(labels)
-    name = path.resolve().name.encode(errors="replace").decode()  # it needn't be UTF-8
+    called = path.resolve().name.encode(errors="replace").decode()  # it needn't be UTF-8
     seen = detector.look(batch.images)
-    result = detector.judge(seen, batch.labels, html, picture, name)
+    result = detector.judge(seen, batch.labels, html, picture, called)
     if as_json:
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]
         click.echo(json.dumps(result.as_dict() | {"refused": refused}, indent=2))
@@ -88,7 +88,7 @@ def command(
         _show(result, batch.names, reference, all_features, picture)
         for name, reason in batch.refused:
             click.echo(f"skipped: {name}: {reason}", err=True)
-    detector.add_to_dashboard(project, name, seen, result)
+    detector.add_to_dashboard(project, called, seen, result)
     if result.verdict != "none":
         raise Verdict(f"{path}: {headline(result)}" if as_json else "")
 
