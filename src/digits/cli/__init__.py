@@ -77,7 +77,8 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         group.main(args=arguments, prog_name="digits", standalone_mode=False)
     except DigitsError as exc:
-        if message := one_line(str(exc)):  # it may quote a hostile file
+        # it may quote a hostile file; a command that has printed its verdict raises it without one
+        if message := one_line(str(exc)):
             print(f"digits: {message}", file=sys.stderr)
         sys.exit(exc.exit_code)
     except click.ClickException as exc:

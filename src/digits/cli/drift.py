@@ -79,9 +79,9 @@ def command(
         batch = intake.parse(path, labels, on_picture=on_done, at_most=MAX_ROWS)
     if labels:
         batch.check_labels(labels)
-    name = inbox.safe_name(path.resolve().name)
+    called = inbox.safe_name(path.resolve().name)
     seen = detector.look(batch.images, batch.total - len(batch.refused))
-    result = detector.judge(seen, batch.labels, html, picture, name)
+    result = detector.judge(seen, batch.labels, html, picture, called)
     if as_json:
         refused = [{"name": name, "reason": reason} for name, reason in batch.refused]
         click.echo(json.dumps(result.as_dict() | {"refused": refused}, indent=2))
@@ -90,8 +90,8 @@ def command(
         _show(result, batch.names, reference, all_features, picture)
         for name, reason in batch.refused:
             click.echo(f"skipped: {name}: {reason}", err=True)
-    detector.add_to_dashboard(project, name, seen, result)
-    inbox.keep(project, "", inbox.describe(name, batch, seen, result))
+    detector.add_to_dashboard(project, called, seen, result)
+    inbox.keep(project, "", inbox.describe(called, batch, seen, result))
     if result.verdict != "none":
         raise Verdict(f"{path}: {headline(result)}" if as_json else "")
 

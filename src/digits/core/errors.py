@@ -48,10 +48,7 @@ class RegistryError(DigitsError):
 
 
 class Verdict(DigitsError):
-    """A negative result: drift, a regression, invalid data.
-
-    Without a message, the command has printed the verdict itself.
-    """
+    """A negative result: drift, a regression, invalid data."""
 
     exit_code = 1
 
