@@ -193,7 +193,7 @@ def _advice(result: "DriftResult", picture: Path | None) -> str:
     where = picture or "'--picture FILE.png' draws them"
     look = f"look at the images ({where})"
     known = result.accuracy is not None
-    label = "" if known else "label them, "
+    label = "" if known else "label them and "
     if result.verdict == "drift":
         return (
             f"{look}. The model reads them about as well as its validation images; to train on "

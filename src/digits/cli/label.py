@@ -63,7 +63,8 @@ def command(batch: str | None, file: Path | None, as_json: bool) -> None:
         )
         raise Verdict(
             f"{found.batch}: harmful: {found.accuracy:.1%} of {found.n:,} labelled pictures are "
-            f"read right, at most {found.high:.1%} beyond chance"
+            f"read right ({found.low:.1%} to {found.high:.1%}); tolerated is "
+            f"{found.lowest_tolerated:.1%}"
         )
 
 

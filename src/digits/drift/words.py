@@ -25,7 +25,7 @@ def feature(name: str) -> tuple[str, str]:
         return _FEATURES[name]
     kind, _, number = name.partition(" ")
     if kind == "digit":
-        return f"how often a {number} is read", "share of the images"
+        return f"how often {'an' if number == '8' else 'a'} {number} is read", "share of the images"
     if kind == "embedding":
         return f"what the network sees, aspect {number}", "place along this aspect"
     return name, ""

@@ -32,7 +32,8 @@ class Comparison:
         estimated_accuracy, estimated_low, estimated_high: as estimated before.
         error: estimated less measured.
         covered: whether the measured accuracy is in the estimated interval.
-        harmful: whether the measured loss exceeds the tolerance, beyond chance.
+        lowest_tolerated: accuracy.
+        harmful: whether `high` is below that.
         in_sample_share: of the pictures, those that the model was trained on.
     """
 
@@ -46,6 +47,7 @@ class Comparison:
     estimated_high: float
     error: float
     covered: bool
+    lowest_tolerated: float
     harmful: bool
     in_sample_share: float
 
@@ -80,6 +82,7 @@ def attach(project: Project, batch: str, path: Path) -> Comparison:
         estimated_high=limits[1],
         error=round(estimate - accuracy, 6),
         covered=limits[0] <= accuracy <= limits[1],
+        lowest_tolerated=round(document["reference_accuracy"] - document["tolerance"], 6),
         harmful=detector.loses(high, document["reference_accuracy"], document["tolerance"]),
         in_sample_share=document["in_sample_share"],
     )
