@@ -236,7 +236,7 @@ def _digits(root: Path, *arguments: str) -> None:
 
 
 def _made_once(
-    name: str, build: Callable[[Path], None], shared: Path, temporary: pytest.TempPathFactory
+    name: str, build: Callable[[Path], object], shared: Path, temporary: pytest.TempPathFactory
 ) -> Path:
     """The folder of this name in `shared`; the first worker that asks for it builds it."""
     made = shared / name
@@ -249,15 +249,18 @@ def _made_once(
 
 
 @pytest.fixture(scope="session")
-def _toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _toy_template(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """v0.1.0 and v0.2.0 are registered and in the DVC remote; HEAD's model is another one."""
-    project = toy_model.make(tmp_path_factory.mktemp("toy") / "project")
-    for seed, version in ((1, "v0.1.0"), (2, "v0.2.0")):
-        toy_model.train(project, seed)
-        registry.register(project, version)
-    toy_model.train(project, 3)
-    repository.dvc(project.root, "push", "--quiet", "--all-tags", "models")
-    return project.root
+
+    def build(root: Path) -> None:
+        project = toy_model.make(root / "project")
+        for seed, version in ((1, "v0.1.0"), (2, "v0.2.0")):
+            toy_model.train(project, seed)
+            registry.register(project, version)
+        toy_model.train(project, 3)
+        repository.dvc(project.root, "push", "--quiet", "--all-tags", "models")
+
+    return _made_once("toy", build, shared_folder, tmp_path_factory) / "project"
 
 
 @pytest.fixture
@@ -277,8 +280,8 @@ def toy_clone(toy_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture(scope="session")
-def _two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipeline.two_versions(tmp_path_factory.mktemp("two-versions"))
+def _two_versions(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _made_once("two-versions", pipeline.two_versions, shared_folder, tmp_path_factory)
 
 
 @pytest.fixture
