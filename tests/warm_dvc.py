@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,23 +25,21 @@ class Subprocess:
     DEVNULL, TimeoutExpired = subprocess.DEVNULL, subprocess.TimeoutExpired
 
     def __init__(self) -> None:
-        self._parent = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._user = os.getpid()
+        self._lock = threading.Lock()
+        self._start()
 
     def run(
         self, command: Sequence[str], cwd: Path, env: dict[str, str], **options: Any
     ) -> "subprocess.CompletedProcess[bytes]":
         """As `subprocess.run`, with output captured as bytes."""
-        if [*command[:3]] != _DVC or options["timeout"]:
+        mine = os.getpid() == self._user  # not a fork's, which may be killed
+        if [*command[:3]] != _DVC or options["timeout"] or not mine:
             return subprocess.run(command, cwd=cwd, env=env, **options)
         with tempfile.TemporaryDirectory() as folder:
             out, err = (str(Path(folder) / name) for name in ("out", "err"))
             request = {"arguments": command[3:], "cwd": str(cwd), "env": env, "files": [out, err]}
-            assert self._parent.stdin
-            assert self._parent.stdout
-            print(json.dumps(request), file=self._parent.stdin, flush=True)
-            code = int(self._parent.stdout.readline())
+            code = self._ask(json.dumps(request))
             return subprocess.CompletedProcess(
                 command, code, Path(out).read_bytes(), Path(err).read_bytes()
             )
@@ -48,6 +47,24 @@ class Subprocess:
     def end(self) -> None:
         """End the process that is forked."""
         self._parent.communicate()
+
+    def _start(self) -> None:
+        self._parent = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def _ask(self, request: str) -> int:
+        assert self._parent.stdin
+        assert self._parent.stdout
+        with self._lock:
+            try:
+                print(request, file=self._parent.stdin, flush=True)
+                return int(self._parent.stdout.readline())
+            except BaseException:  # its answer must not be the next one's
+                self._parent.kill()
+                self._parent.wait()
+                self._start()
+                raise
 
 
 def _serve() -> None:
