@@ -1,7 +1,9 @@
 """Fixtures and helpers: a small but complete project with git, DVC and 1,797 real digits."""
 
+import contextlib
 import functools
 import importlib
+import io
 import operator
 import os
 import shutil
@@ -19,6 +21,7 @@ import pytest
 import repository
 import serving
 import toy_model
+import warm_dvc
 import yaml
 from absl import logging as absl_logging
 from matplotlib.figure import Figure
@@ -32,6 +35,7 @@ from digits.data.dataset import Split
 from digits.gate.judgement import Judgement
 from digits.images import glyphs
 from digits.registry import decision, registry
+from digits.versioning import command
 
 # a slow machine must not fail a test
 hypothesis.settings.register_profile("digits", deadline=None)
@@ -40,7 +44,10 @@ hypothesis.settings.load_profile("digits")
 REPOSITORY = Path(__file__).parent.parent
 BINARIES = Path(sys.executable).parent
 # They come first, so that the workers of a run end together; the first one makes what others share.
-LONG = ("test_versions", "test_registry_kills", "test_workflows", "test_schedule", "test_server")
+LONG = (
+    *("test_versions", "test_registry_kills", "test_workflows", "test_schedule", "test_server"),
+    *("test_study", "test_networks", "test_loop", "test_fault_catalogue"),  # they don't wait for it
+)
 NO_AUGMENTATION = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields, 0))
 
 
@@ -61,6 +68,16 @@ def _environment() -> None:
     # else TensorFlow's handler writes to pytest's stream, which DVC's logging closes
     absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
     importlib.import_module("dvc.cli")  # not in a test, whose streams its logging would keep
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_dvc(_environment: None) -> Iterator[None]:
+    """What is called in this process calls DVC as ever, but no call has to import it."""
+    warm = warm_dvc.Subprocess()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "subprocess", warm)
+        yield
+    warm.end()
 
 
 @pytest.fixture(scope="session")
@@ -97,9 +114,9 @@ def _template(
     run("git", "init", "-q", "-b", "main", cwd=root)
     run("git", "config", "user.name", "Tester", cwd=root)
     run("git", "config", "user.email", "tester@example.com", cwd=root)
-    run("dvc", "init", "-q", cwd=root)
+    repository.dvc(root, "init", "--quiet")
     shutil.copy(REPOSITORY / ".dvcignore", root)  # in place of the empty one that DVC makes
-    run("dvc", "add", "-q", "data", cwd=root)
+    repository.dvc(root, "add", "--quiet", "data")
     run("git", "add", "-A", cwd=root)
     run("git", "commit", "-q", "-m", "A small project", cwd=root)
     return root
@@ -179,10 +196,10 @@ def team_template(
         storage = str(shared_folder / "storage")
         repository.dvc(root, "remote", "add", "--quiet", "--default", "storage", storage)
         repository.dvc(root, "push", "--quiet")
-        run("digits", "report", "--readme", cwd=root)
+        _digits(root, "report", "--readme")
         repository.commit_all(root)
-        run("digits", "models", "register", "-m", "first", cwd=root)
-        run("digits", "models", "promote", "v0.1.0", cwd=root)
+        _digits(root, "models", "register", "-m", "first")
+        _digits(root, "models", "promote", "v0.1.0")
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("PREFECT_API_URL", prefect_api)
             run_on_branch = _train(root, "fewer-epochs", 2, "digits", "run", "--no-push")
@@ -206,14 +223,20 @@ def _train(root: Path, branch: str, epochs: int, *command: str) -> str:
     repository.dvc(root, "checkout", "--quiet")
     set_param(Project(root), "models.accurate", "epochs", epochs)
     finished = run(*command, cwd=root)
-    run("digits", "report", "--readme", cwd=root)
+    _digits(root, "report", "--readme")
     repository.git(root, "add", "--all")
     repository.git(root, "commit", "--quiet", "--message", f"{epochs} epochs")
     return finished.stdout
 
 
+def _digits(root: Path, *arguments: str) -> None:
+    """Run a command that must succeed, in this process."""
+    with contextlib.chdir(root), contextlib.redirect_stdout(io.StringIO()) as output:
+        assert exit_code(*arguments) == 0, output.getvalue()
+
+
 def _made_once(
-    name: str, build: Callable[[Path], None], shared: Path, temporary: pytest.TempPathFactory
+    name: str, build: Callable[[Path], object], shared: Path, temporary: pytest.TempPathFactory
 ) -> Path:
     """The folder of this name in `shared`; the first worker that asks for it builds it."""
     made = shared / name
@@ -226,15 +249,18 @@ def _made_once(
 
 
 @pytest.fixture(scope="session")
-def _toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _toy_template(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """v0.1.0 and v0.2.0 are registered and in the DVC remote; HEAD's model is another one."""
-    project = toy_model.make(tmp_path_factory.mktemp("toy") / "project")
-    for seed, version in ((1, "v0.1.0"), (2, "v0.2.0")):
-        toy_model.train(project, seed)
-        registry.register(project, version)
-    toy_model.train(project, 3)
-    repository.dvc(project.root, "push", "--quiet", "--all-tags", "models")
-    return project.root
+
+    def build(root: Path) -> None:
+        project = toy_model.make(root / "project")
+        for seed, version in ((1, "v0.1.0"), (2, "v0.2.0")):
+            toy_model.train(project, seed)
+            registry.register(project, version)
+        toy_model.train(project, 3)
+        repository.dvc(project.root, "push", "--quiet", "--all-tags", "models")
+
+    return _made_once("toy", build, shared_folder, tmp_path_factory) / "project"
 
 
 @pytest.fixture
@@ -254,8 +280,8 @@ def toy_clone(toy_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture(scope="session")
-def _two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipeline.two_versions(tmp_path_factory.mktemp("two-versions"))
+def _two_versions(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _made_once("two-versions", pipeline.two_versions, shared_folder, tmp_path_factory)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def prefect_api(project: Project) -> Iterator[str]:
     port = str(free_port())
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "prefect", "server", "start"]
-    command += ["--host", "127.0.0.1", "--port", port]
+    command += ["--host", "127.0.0.1", "--port", port, "--no-services"]  # tests schedule nothing
     services.start(project, "server", command, services.server_environment(project, url))
     try:
         deadline = time.monotonic() + _START

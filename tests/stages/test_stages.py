@@ -1,22 +1,28 @@
 """Each stage on a few hundred real digits: what it writes, and what it refuses."""
 
-import subprocess
+import importlib
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import exit_code, run, set_param
+from conftest import exit_code, set_param
 from PIL import Image
 
-from digits.core import files
+from digits.core import files, params
+from digits.core.errors import DataError, ParameterError, RegistryError, ValidationFailed
 from digits.core.project import Project
 from digits.data import dataset, mnist
 from digits.data.dataset import Split
 from digits.plots import sheets
 
 
-def stage(project: Project, name: str) -> "subprocess.CompletedProcess[str]":
-    return run("python", "-m", f"digits.stages.{name}", cwd=project.root, check=False)
+def stage(project: Project, name: str) -> None:
+    """Run a stage in this process, as importing its packages takes another one seconds.
+
+    Exit codes and stderr: tests/unit/core/test_stage.py.
+    """
+    run = getattr(importlib.import_module(f"digits.stages.{name}"), name)
+    run(project, params.load(project.params))
 
 
 def test_ingest_keeps_every_image_with_its_source(built_project: Project) -> None:
@@ -38,10 +44,8 @@ def test_ingest_keeps_every_image_with_its_source(built_project: Project) -> Non
 def test_ingest_refuses_a_file_with_another_checksum(small_project: Project) -> None:
     path = small_project.mnist / "t10k-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x00")
-    done = stage(small_project, "ingest")
-    assert done.returncode == 2
-    assert "t10k-labels-idx1-ubyte" in done.stderr
-    assert "run 'digits fetch'" in done.stderr
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.*run 'digits fetch'"):
+        stage(small_project, "ingest")
     assert not small_project.ingested.exists()
 
 
@@ -49,16 +53,15 @@ def test_validate_names_what_is_wrong(built_project: Project) -> None:
     index = files.read_table(built_project.ingested / "index.parquet")
     index.loc[:2, "label"] = 11
     files.write_table(built_project.ingested / "index.parquet", index)
-    done = stage(built_project, "validate")
-    assert done.returncode == 1
-    assert "every label is a digit, 0–9: broken by 3 of" in done.stderr
+    with pytest.raises(ValidationFailed, match="every label is a digit, 0–9: broken by 3 of"):
+        stage(built_project, "validate")
     assert files.read_json(built_project.validation_report)["success"] is False
 
 
 def test_the_validation_report_is_reproducible(built_project: Project) -> None:
     names = ["validation_report", "doubted_labels", "doubted_labels_sheet"]
     before = [getattr(built_project, name).read_bytes() for name in names]
-    assert stage(built_project, "validate").returncode == 0
+    stage(built_project, "validate")
     assert [getattr(built_project, name).read_bytes() for name in names] == before
     assert (built_project.html / "data-docs" / "index.html").is_file()
 
@@ -69,7 +72,7 @@ def test_validate_lists_labels_that_are_doubted_with_their_images(built_project:
     wrong = [50, 500, 900, 1450]
     index.loc[wrong, "label"] = (index.loc[wrong, "label"] + 3) % 10
     files.write_table(built_project.ingested / "index.parquet", index)
-    assert stage(built_project, "validate").returncode == 0  # reported, not blocked
+    stage(built_project, "validate")  # reported, not blocked
     table = pd.read_csv(built_project.doubted_labels)
     first = table[table["similar"].eq(0)]
     assert len(set(first["id"]) & set(wrong)) >= 3
@@ -105,15 +108,14 @@ def test_preprocess_adds_a_labelled_batch_to_train(built_project: Project) -> No
     index.loc[index["batch"].eq("uci-digits"), "sha256"] = [f"{i:064x}" for i in range(120)]
     files.write_table(built_project.ingested / "index.parquet", index)
     set_param(built_project, "preprocess", "train_batches", ["uci-digits"])
-    assert stage(built_project, "preprocess").returncode == 0
+    stage(built_project, "preprocess")
     assert len(train()) == before + 120
 
 
 def test_preprocess_refuses_an_unknown_batch(built_project: Project) -> None:
     set_param(built_project, "preprocess", "train_batches", ["uci-digits", "nobody"])
-    done = stage(built_project, "preprocess")
-    assert done.returncode == 2
-    assert "'nobody'; known: uci-digits" in done.stderr
+    with pytest.raises(DataError, match="'nobody'; known: uci-digits"):
+        stage(built_project, "preprocess")
 
 
 def test_preprocess_keeps_a_golden_image_of_each_digit_that_belongs_to_val(
@@ -141,7 +143,7 @@ def test_evaluate_scores_each_labelled_batch_and_marks_what_was_trained_on(
     ids = dataset.read_ids(built_project.splits, "train").copy()
     ids[:100] = np.arange(1797, 1897)
     dataset.write_ids(built_project.splits, "train", ids)
-    assert stage(built_project, "evaluate").returncode == 0
+    stage(built_project, "evaluate")
     assert files.read_json(built_project.metrics)["batches"]["uci-digits"]["in_sample"] == 100
 
 
@@ -154,7 +156,7 @@ def test_evaluate_finds_test_images_among_training_images(built_project: Project
     ids = dataset.read_ids(built_project.splits, "train").copy()
     ids[10:12] = dataset.read_ids(built_project.splits, "test")[10:12]  # found by their ids
     dataset.write_ids(built_project.splits, "train", ids)
-    assert stage(built_project, "evaluate").returncode == 0
+    stage(built_project, "evaluate")
     assert files.read_json(built_project.metrics)["leaks"]["test_in_train"] == 7
     assert exit_code("gate", "--json") == 1
 
@@ -166,17 +168,15 @@ def test_train_pins_its_weights_and_evaluate_refuses_altered_ones(built_project:
     assert card["weights"] == {f"models/{path.name}": files.sha256(path) for path in paths}
     assert {path.suffix for path in paths} == {".h5", ".onnx", ".tflite"}
     weights.write_bytes(weights.read_bytes() + b"\x00")
-    done = stage(built_project, "evaluate")
-    assert done.returncode == 2
-    assert card["weights"]["models/digits.weights.h5"] in done.stderr
-    assert "not opened" in done.stderr
+    pinned = card["weights"]["models/digits.weights.h5"]
+    with pytest.raises(RegistryError, match=f"{pinned}; not opened"):
+        stage(built_project, "evaluate")
 
 
 def test_train_with_an_unknown_model_lists_the_known_ones(built_project: Project) -> None:
     set_param(built_project, "train", "model", "resnet9000")
-    done = stage(built_project, "train")
-    assert done.returncode == 2
-    assert "'resnet9000', which is not in 'models'; expected accurate" in done.stderr
+    with pytest.raises(ParameterError, match=r"'resnet9000', which is not in .* expected accurate"):
+        stage(built_project, "train")
 
 
 def test_metrics_match_the_predictions(built_project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -52,13 +53,14 @@ def mcnemar(newly_wrong: int, newly_right: int) -> float:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's correction (1979): adjusted p-values, by name."""
-    if not p_values:
-        return {}
-    from statsmodels.stats.multitest import multipletests
+    """Holm's correction (1979): adjusted p-values, by name.
 
-    adjusted = multipletests(list(p_values.values()), method="holm")[1]
-    return dict(zip(p_values, map(float, adjusted), strict=True))
+    The smallest of n is multiplied by n, the next by n - 1 and so on, and none is below one before.
+    """
+    names = sorted(p_values, key=lambda name: p_values[name])
+    raised = [p_values[name] * (len(names) - place) for place, name in enumerate(names)]
+    adjusted = dict(zip(names, accumulate(raised, max), strict=True))
+    return {name: min(float(adjusted[name]), 1.0) for name in p_values}
 
 
 def _interval(wrong: int, right: int, n: int, level: float) -> tuple[float, float]:

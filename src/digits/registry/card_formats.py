@@ -2,6 +2,7 @@
 
 import base64
 import importlib.resources
+from functools import cache
 
 import jinja2
 
@@ -64,6 +65,7 @@ def html(one: Card) -> str:
     )
 
 
+@cache
 def _template() -> jinja2.Template:
     source = importlib.resources.files("digits.registry") / "templates" / "card.html.j2"
     environment = jinja2.Environment(

@@ -10,6 +10,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence, Set
+from functools import cache
 from typing import Any, TypeGuard
 
 import jinja2
@@ -266,6 +267,7 @@ def _params(found: Sources) -> dict[str, list[dict[str, Any]]]:
 # the template
 
 
+@cache
 def _template() -> jinja2.Template:
     source = importlib.resources.files("digits.reports") / "templates" / "index.html.j2"
     environment = jinja2.Environment(

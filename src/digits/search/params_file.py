@@ -7,6 +7,7 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.mergevalue import MergeValue
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from digits.core.params import Recipe
 
@@ -25,8 +26,7 @@ def put(text: str, name: str, recipe: Recipe, base: str) -> str:
     """
     round_trip = YAML()
     round_trip.width = 1_000_000  # never fold a line
-    round_trip.representer.add_representer(type(None), _null)
-    round_trip.representer.add_representer(float, _float)
+    round_trip.Representer = _Representer
     document = round_trip.load(text.replace("\r\n", "\n"))
     models = document["models"]
     if name not in models:
@@ -68,3 +68,11 @@ def _null(representer: Any, _: None) -> Any:
 def _float(representer: Any, value: float) -> Any:
     """Write a number that YAML 1.1 also reads as one: `1.0e-05`, not `1e-05`."""
     return representer.represent_scalar("tag:yaml.org,2002:float", yaml.safe_dump(value).split()[0])
+
+
+class _Representer(RoundTripRepresenter):
+    """A class of its own, as representers belong to the class, and DVC writes dvc.lock with it."""
+
+
+_Representer.add_representer(type(None), _null)
+_Representer.add_representer(float, _float)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import repository
 import yaml
 from conftest import write_idx
 
@@ -544,12 +545,7 @@ def test_a_missing_npm_is_listed_as_the_reason(
 
 
 def dvc(project: Project, *arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments, "--quiet"],
-        cwd=project.root,
-        check=True,
-        env=os.environ | {"DVC_NO_ANALYTICS": "1"},
-    )
+    repository.dvc(project.root, *arguments, "--quiet")
 
 
 @pytest.fixture(scope="module")

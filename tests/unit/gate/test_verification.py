@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import yaml
 from conftest import exit_code, run, set_param
+from repository import dvc
 
-from digits.core import files
+from digits.core import files, params
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.gate import verification
+from digits.stages.evaluate import evaluate
 
 
 def rebuilt_with_other_bytes(project: Project, misread: dict[int, int]) -> None:
@@ -24,14 +26,14 @@ def rebuilt_with_other_bytes(project: Project, misread: dict[int, int]) -> None:
     report = files.read_json(project.metrics)
     report["test"]["accuracy"] = 1 - len(misread) / report["test"]["n"]
     files.write_json(project.metrics, report)
-    run("dvc", "commit", "-q", "-f", "evaluate", cwd=project.root)
+    dvc(project.root, "commit", "--quiet", "--force", "evaluate")
 
 
 def commit_results(project: Project, metrics: str, batch_mistakes: str) -> None:
     """Make these evaluate's outputs, as dvc.lock records them."""
     project.metrics.write_text(metrics)
     project.batch_mistakes.write_text(batch_mistakes)
-    run("dvc", "commit", "-q", "-f", "evaluate", cwd=project.root)
+    dvc(project.root, "commit", "--quiet", "--force", "evaluate")
 
 
 def predictions(project: Project) -> dict[int, int]:
@@ -117,7 +119,8 @@ def test_weights_that_the_reports_do_not_describe_are_different(built_project: P
 
 def test_a_changed_parameter_is_a_changed_input(built_project: Project) -> None:
     set_param(built_project, "evaluate", "calibration_bins", 10)
-    run("dvc", "repro", "-q", cwd=built_project.root)
+    evaluate(built_project, params.load(built_project.params))
+    dvc(built_project.root, "commit", "--quiet", "--force", "evaluate")
     result = verification.verify(built_project)
     assert result.verdict == "different"
     assert result.changed_inputs == ["evaluate.calibration_bins"]

@@ -1,10 +1,12 @@
 """Writing a recipe into params.yaml leaves every other line alone."""
 
 import difflib
+import io
 
 import pytest
 import yaml
 from conftest import REPOSITORY
+from ruamel.yaml import YAML
 
 from digits.core import params
 from digits.core.params import Recipe
@@ -84,3 +86,10 @@ def test_recipe_is_added_to_a_file_in_flow_style() -> None:
     text = params_file.put(flow, "tuned", OTHER, "accurate")
     assert written(text) == OTHER
     assert written(text, "accurate") == START
+
+
+def test_others_write_yaml_as_before() -> None:
+    params_file.put(TEXT, "tuned", OTHER, "accurate")
+    written = io.StringIO()
+    YAML().dump({"pretrained": None}, written)  # as DVC writes dvc.lock
+    assert written.getvalue() == "pretrained:\n"

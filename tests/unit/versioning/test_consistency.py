@@ -3,6 +3,7 @@
 import shutil
 
 from conftest import exit_code, run, set_param
+from repository import dvc
 
 from digits.core.project import Project
 from digits.data import handwriting
@@ -41,7 +42,7 @@ def test_data_that_nothing_was_built_from_is_stale_also_where_data_is_missing(
     built_project: Project,
 ) -> None:
     handwriting.write(built_project.handwriting / "mine", handwriting.uci_digits()[200:230])
-    run("dvc", "add", "-q", "data", cwd=built_project.root)
+    dvc(built_project.root, "add", "--quiet", "data")
     assert "data" in consistency.check(built_project).stale["ingest"]
     after = commit(built_project)
     assert consistency.check(built_project, after).stale == {"ingest": ["data"]}

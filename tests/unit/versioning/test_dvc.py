@@ -1,5 +1,6 @@
 """Questions to DVC, on a real repository."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,13 @@ from repository import commit_all, copy, count_words
 
 from digits.core.errors import DataError, StageError
 from digits.core.project import Project
-from digits.versioning import dvc
+from digits.versioning import command, dvc
+
+
+@pytest.fixture(autouse=True)
+def _cold_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here DVC is started as users start it."""
+    monkeypatch.setattr(command, "subprocess", subprocess)
 
 
 @pytest.fixture(scope="module")

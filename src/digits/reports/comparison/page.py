@@ -5,6 +5,7 @@ import importlib.resources
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -105,6 +106,7 @@ def _chart(key: str, curve: Change) -> Chart:
     return Chart(_TITLES[key], show(high), show(low), epochs, points(curve.old), points(curve.new))
 
 
+@cache
 def _template() -> jinja2.Template:
     source = importlib.resources.files("digits.reports") / "templates" / "comparison.html.j2"
     environment = jinja2.Environment(
