@@ -6,10 +6,12 @@ decoded later, by `digits.images.decoding`.
 
 import csv
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 
@@ -252,7 +254,11 @@ def _read_idx(path: Path, at_most: int | None) -> _Array:
     images = mnist.read_idx(path, mapped=True)
     _check_images(path, (images.shape, images.dtype))
     rows = _drawn(len(images), at_most)
-    return _Array(rows, images[rows], None, len(images))
+    if len(rows) < len(images):  # by the map, all of the file would count as memory in use
+        with path.open("rb") as file:
+            file.seek(-images.size, os.SEEK_END)
+            return _Array(rows, _read_rows(file, images.shape, rows), None, len(images))
+    return _Array(rows, images, None, len(images))
 
 
 def _read_csv(path: Path, at_most: int | None) -> _Array:
@@ -300,8 +306,12 @@ def _read_npz(path: Path, at_most: int | None) -> _Array:
                     f"{path}: labels are {labels[1]} {labels[0]}, expected integers {images[0][:1]}"
                 )
             rows = _drawn(images[0][0], at_most)
-            if at_most is not None and len(rows) == at_most:
-                chosen = _npy_rows(archive, "images", images[0], rows)
+            if len(rows) < images[0][0]:
+                with archive.open("images.npy") as member:
+                    _, fortran, _ = _NPY_HEADERS[np.lib.format.read_magic(member)](member)
+                    if fortran:
+                        raise ValueError("'images' is in Fortran's order")
+                    chosen = _read_rows(member, images[0], rows)
             else:
                 with np.load(path, allow_pickle=False) as arrays:
                     chosen = arrays["images"]
@@ -314,29 +324,22 @@ def _read_npz(path: Path, at_most: int | None) -> _Array:
         raise DataError(f"{path}: not an .npz file of plain arrays ({exc})") from exc
 
 
-def _npy_rows(
-    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], rows: np.ndarray
-) -> np.ndarray:
-    """Some rows of a uint8 array in an .npz file, read piece by piece.
+def _read_rows(file: IO[bytes], shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
+    """Some rows of a uint8 array in C's order that begins where the file is, piece by piece.
 
     Raises:
-        ValueError: the array is in Fortran's order.
         EOFError: it is cut off.
     """
     size = shape[1] * shape[2]
     chosen = np.empty((len(rows), *shape[1:]), np.uint8)
-    with archive.open(f"{name}.npy") as member:
-        _, fortran, _ = _NPY_HEADERS[np.lib.format.read_magic(member)](member)
-        if fortran:
-            raise ValueError(f"'{name}' is in Fortran's order")
-        for start in range(0, shape[0], _READ_AT_ONCE):
-            count = min(_READ_AT_ONCE, shape[0] - start)
-            data = member.read(count * size)
-            if len(data) != count * size:
-                raise EOFError(f"'{name}' is cut off")
-            first, last = np.searchsorted(rows, (start, start + count))
-            piece = np.frombuffer(data, np.uint8).reshape(count, *shape[1:])
-            chosen[first:last] = piece[rows[first:last] - start]
+    for start in range(0, shape[0], _READ_AT_ONCE):
+        count = min(_READ_AT_ONCE, shape[0] - start)
+        data = file.read(count * size)
+        if len(data) != count * size:
+            raise EOFError("the array is cut off")
+        first, last = np.searchsorted(rows, (start, start + count))
+        piece = np.frombuffer(data, np.uint8).reshape(count, *shape[1:])
+        chosen[first:last] = piece[rows[first:last] - start]
     return chosen
 
 
