@@ -300,6 +300,8 @@ def summary(checked: CheckedBatch) -> str:
             f"estimated accuracy {result.estimated_accuracy:.1%}, no digit in "
             f"{result.no_digit_share:.0%}."
         )
+        if result.in_sample_share:
+            text += f" The model was trained on {result.in_sample_share:.0%} of them."
     return text + _describe_moved(checked.moved) + _describe_refused(checked.refused)
 
 
