@@ -1,5 +1,6 @@
 """The monitor: check new batches in the inbox for drift. `digits.intake.inbox` does the work."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_client, get_run_logger, runtime, task
@@ -8,11 +9,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from digits.core.errors import DigitsError
+from digits.core import locking
+from digits.core.errors import BusyError, DigitsError
 from digits.core.project import Project
 from digits.intake import inbox as inboxes
 from digits.intake.inbox import Batch, CheckedBatch
-from flows import alarms
+from flows import alarms, alive
 
 if TYPE_CHECKING:
     from digits.drift.detector import DriftDetector
@@ -32,7 +34,16 @@ def monitor(inbox: str = "build/inbox", quiet: float = 30) -> State[Any]:
         quiet: a batch is complete when nothing in it has changed for this many seconds.
     """
     project = Project.find()
-    folder = project.root / inbox
+    alive.register(project)
+    try:
+        with locking.exclusive(project.state / "monitor.lock", "the monitor"):
+            return _check_new(project, project.root / inbox, quiet)
+    except BusyError as exc:
+        _rename("monitor: another one is running")
+        return Completed(name="Skipped", message=str(exc))
+
+
+def _check_new(project: Project, folder: Path, quiet: float) -> State[Any]:
     try:
         batches, settling = inboxes.new_batches(folder, inboxes.known_batches(project), quiet)
         if not batches:

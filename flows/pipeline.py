@@ -16,7 +16,7 @@ from digits.core import locking, params, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.versioning import dvc
-from flows import summary, tasks
+from flows import alive, summary, tasks
 from flows.summary import Step
 
 
@@ -33,6 +33,7 @@ def pipeline(force: bool = False, wait: bool = False, push: bool = True) -> Stat
         A completed state with the steps, or a failed state with the `DigitsError`.
     """
     project = Project.find()
+    alive.register(project)
     lock = project.state / "run.lock"
     try:
         params.load(project.params)

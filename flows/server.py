@@ -26,30 +26,6 @@ _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
 _ANSWER = 30.0  # s for one answer; on a busy machine a server that is starting takes long
 _POLL = 0.2  # s
 _PREFECT = (sys.executable, "-m", "prefect")
-_SILENCE = 3 * services.HEARTBEAT  # s without a heartbeat after which a run counts as dead
-# Without it, dead runs would block new ones for ever: a worker notices when its runs die, but
-# nobody notices when a `digits run` dies, or a run together with its worker.
-_CRASH_DEAD_RUNS: dict[str, Any] = {
-    "name": "Runs that died are marked as crashed",
-    "description": f"No heartbeat for {_SILENCE} seconds.",
-    "trigger": {
-        "type": "event",
-        "posture": "Proactive",
-        "match": {"prefect.resource.id": "prefect.flow-run.*"},
-        "for_each": ["prefect.resource.id"],
-        "after": ["prefect.flow-run.heartbeat"],
-        "expect": ["prefect.flow-run.*"],  # the next heartbeat, or a final state
-        "threshold": 1,
-        "within": _SILENCE,
-    },
-    "actions": [
-        {
-            "type": "change-flow-run-state",
-            "state": "CRASHED",
-            "message": "No heartbeat: its process was killed, or the machine went down.",
-        }
-    ],
-}
 # A run brings up to date what is stale: it trains if data or parameters have changed, say because
 # the batch was labelled and added, and else takes seconds. Drift that does no harm starts none.
 _TRAIN_ON_HARM = "Harm in new handwriting starts a training run"
@@ -115,10 +91,10 @@ def _start(project: Project, port: int) -> None:
     _start_service(project, "worker", worker, environment, lambda: _has_heartbeat(url, since))
     click.echo("Deploying prefect.yaml…")
     _deploy(project, environment)
-    known = {automation["name"] for automation in _post(url, "automations/filter")}
-    for automation in (_CRASH_DEAD_RUNS, _train_on_harm(url)):
-        if automation["name"] not in known:
-            _post(url, "automations/", automation)
+    if all(known["name"] != _TRAIN_ON_HARM for known in _post(url, "automations/filter")):
+        _post(url, "automations/", _train_on_harm(url))
+    keeper = [sys.executable, "-m", "flows.keeper"]
+    services.start(project, "keeper", keeper, environment)
     services.record_url(project, url)
 
 

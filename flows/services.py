@@ -17,8 +17,7 @@ from digits.core import files, processes
 from digits.core.errors import DataError
 from digits.core.project import Project
 
-HEARTBEAT = 30  # s between two heartbeats of a flow run
-_NAMES = ("server", "worker")  # in the order in which they start
+_NAMES = ("server", "worker", "keeper")  # in the order in which they start
 _GRACE = 15.0  # s from SIGTERM to SIGKILL; Prefect's worker gives its runs 10 s
 _POLL = 0.1  # s
 
@@ -50,6 +49,20 @@ def url(project: Project) -> str | None:
     return _recorded(project).get("url") if pid(project, "server") else None
 
 
+def recorded_url(project: Project) -> str | None:
+    """The address of the server that was started and not stopped, up or not."""
+    return _recorded(project).get("url")
+
+
+def revive(project: Project, url: str) -> list[str]:
+    """Start what should run at `url` and has died, with the same command; return the names."""
+    commands = _recorded(project).get("commands", {})
+    dead = [name for name in ("server", "worker") if name in commands and not pid(project, name)]
+    for name in dead:
+        start(project, name, commands[name], server_environment(project, url), append=True)
+    return dead
+
+
 def environment(project: Project) -> dict[str, str]:
     """Prefect's settings for this project: its own database and, if it is up, its server.
 
@@ -60,7 +73,6 @@ def environment(project: Project) -> dict[str, str]:
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
     }
     if address := url(project):
         values["PREFECT_API_URL"] = f"{address}/api"
@@ -85,12 +97,20 @@ def server_environment(project: Project, address: str) -> dict[str, str]:
 
 
 def start(
-    project: Project, name: str, command: Sequence[str], environment: Mapping[str, str]
+    project: Project,
+    name: str,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    append: bool = False,
 ) -> None:
-    """Start a service that outlives this process and its terminal, and record its pid."""
+    """Start a service that outlives this process and its terminal, and record its pid.
+
+    Args:
+        append: to its log, instead of beginning a new one.
+    """
     log = log_file(project, name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    with log.open("ab" if append else "wb") as output:
         process = subprocess.Popen(
             command,
             cwd=project.root,

@@ -379,7 +379,7 @@ def write_params(root: Path, train: int, test: int) -> None:
     )
     document["preprocess"] |= {"val_count": 200, "val_runs": 2, "val_guard": 10}
     document["evaluate"]["doubted_labels"] = [3]
-    document["models"]["accurate"] |= {"epochs": 3, "batch_size": 32, "widths": [8, 16, 32, 32]}
+    document["models"]["accurate"] |= {"epochs": 4, "batch_size": 32, "widths": [8, 16, 32, 32]}
     document["drift"]["reference_count"] = 200
     document["gate"] |= {"min_accuracy": 0.7, "min_recall": 0.3, "min_batch_accuracy": 0.5}
     document["gate"] |= {"max_calibration_error": 0.5, "max_corrupted_error": 0.9}

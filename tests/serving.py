@@ -59,7 +59,7 @@ def pids(project: Project) -> dict[str, int]:
     if not services.state_file(project).exists():
         return {}
     recorded = files.read_json(services.state_file(project))
-    return {name: recorded[name] for name in ("server", "worker") if name in recorded}
+    return {name: recorded[name] for name in ("server", "worker", "keeper") if name in recorded}
 
 
 def edit_deployment(project: Project, name: str, **values: object) -> None:

@@ -140,7 +140,7 @@ def test_killed_run_ends_all_its_processes_and_the_next_run_resumes(
     assert "resuming after epoch" in log.read_text()
 
     # what the killed runs left changes no byte when training and all after it is done anew
-    set_param(built_project, "models.accurate", "epochs", 3)
+    set_param(built_project, "models.accurate", "epochs", 4)
     dvc(built_project.root, "repro", "--force", "--quiet", "--downstream", "train")
     assert result_hashes(built_project) == before
 

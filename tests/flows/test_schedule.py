@@ -1,18 +1,23 @@
 """Scheduled runs are started and completed; the pins of fastapi and sqlalchemy ensure that."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving import api_filter, edit_deployment, free_port, server, serving
+from serving import api_filter, edit_deployment, free_port, pids, server, serving
 
 from digits.core.project import Project
-from flows import alarms
+from flows import alarms, alive, services
 from flows import server as reporting
+from flows.alive import Reaper
 
 pytestmark = pytest.mark.timeout(300)
 _TIMEOUT = 120.0  # s
@@ -47,6 +52,37 @@ def test_scheduled_runs_complete_or_fail_with_the_reason(small_project: Project,
     assert "dvc repro" in run["state"]["message"]
     # here, as a server takes half a minute to start
     _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(small_project, url)
+    _check_that_schedules_survive_a_kill(small_project, url)
+
+
+def _check_that_schedules_survive_a_kill(project: Project, url: str) -> None:
+    """SIGKILL of server and worker while a run is pending: the next scheduled run completes."""
+    deployment = httpx.get(f"{url}/api/deployments/name/digits-pipeline/train").json()["id"]
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2099-01-01T00:00:00Z"}}
+    create = f"{url}/api/deployments/{deployment}/create_flow_run"
+    created = httpx.post(create, json={"state": later})
+    run = f"{url}/api/flow_runs/{created.raise_for_status().json()['id']}"
+    pending = {"state": {"type": "PENDING", "name": "Pending"}, "force": True}
+    httpx.post(f"{run}/set_state", json=pending).raise_for_status()
+    before = pids(project)
+    killed = datetime.now(UTC)
+    for name in ("server", "worker"):
+        os.kill(before[name], signal.SIGKILL)
+    deadline = time.monotonic() + _TIMEOUT
+    while time.monotonic() < deadline:
+        with suppress(httpx.HTTPError):
+            runs = api_filter(
+                url, "flow_runs", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}}
+            )
+            if any(datetime.fromisoformat(run["start_time"]) > killed for run in runs):
+                break
+        time.sleep(0.5)
+    else:
+        pytest.fail(f"no run since the kill; {services.log_file(project, 'keeper').read_text()}")
+    assert pids(project)["keeper"] == before["keeper"]
+    Reaper(project, grace=0).finish_dead(url)
+    state = httpx.get(run).json()["state"]
+    assert (state["type"], state["message"]) == ("CRASHED", alive.MESSAGE)
 
 
 def _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(

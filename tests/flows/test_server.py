@@ -48,7 +48,7 @@ def test_start_is_idempotent_and_stop_ends_everything(project: Project) -> None:
     assert pids(project) == before
 
     stopped = server(project, "stop")
-    assert (stopped.returncode, stopped.stdout) == (0, "Stopped: worker, server.\n")
+    assert (stopped.returncode, stopped.stdout) == (0, "Stopped: keeper, worker, server.\n")
     assert not any(map(processes.alive, before.values()))
     assert server(project, "status").returncode == 1
     assert "Nothing is running" in server(project, "stop").stdout

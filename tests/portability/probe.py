@@ -17,7 +17,7 @@ from digits.data.handwriting import uci_digits
 from digits.evaluation import corruptions
 from digits.images import features, glyphs
 
-TRAIN, VAL, EPOCHS, CORRUPTED = 512, 128, 2, 20
+TRAIN, VAL, EPOCHS, CORRUPTED = 192, 64, 2, 8
 
 
 def main() -> None:

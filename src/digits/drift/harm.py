@@ -33,7 +33,7 @@ _CHUNK = 2000
 _BINS = np.arange(-14, 14.01, 0.25)
 _MOVES = np.arange(-4, 2.1, 0.5)  # of digits, against validation images
 _MOVE_SCALE = 0.7  # of the Laplace prior of these moves
-_WIDTHS = 1.0, 1.25, 1.5  # of digits, relative to validation images
+_WIDTHS = (1.0, 0.6), (1.25, 0.3), (1.5, 0.1)  # of digits, against validation images; their prior
 _FOREIGN_MOVES = -1.5, -0.75, 0.0, 0.75, 2.0  # of foreign pictures, against made ones
 _FOREIGN_WIDTHS = 0.5, 0.75, 1.0, 1.3
 _SHARES = np.linspace(0, 1, 41)
@@ -242,11 +242,11 @@ class Harm:
         mode, below, above = self.digits
         densities, priors = [], []
         for move in _MOVES:
-            for width in _WIDTHS:
+            for width, prior in _WIDTHS:
                 z = centres - mode - move
                 z = z / (width * np.where(z < 0, below, above))
                 densities.append(_tailed(z) / (width * (below + above) / 2))
-                priors.append(-abs(move) / _MOVE_SCALE)
+                priors.append(np.log(prior) - abs(move) / _MOVE_SCALE)
         return np.array(densities), _log_shares(priors)
 
     def _of_others(self, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
