@@ -4,9 +4,9 @@
 address that are recorded in build/state/services.json.
 """
 
-import time
+import signal
+import threading
 from datetime import UTC, datetime
-from typing import NoReturn
 
 import httpx
 
@@ -19,12 +19,13 @@ _PAUSE = 10.0  # s between two looks
 _GRACE = 60.0  # s, see Reaper
 
 
-def main() -> NoReturn:
-    """Watch until SIGTERM."""
+def main() -> None:
+    """Watch until SIGTERM, which doesn't interrupt a look: what that starts must be recorded."""
     project = Project.find()
     reaper = Reaper(project, _GRACE)
-    while True:
-        time.sleep(_PAUSE)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    while not stopping.wait(_PAUSE):
         look(project, reaper)
 
 

@@ -43,7 +43,7 @@ def start(port: int | None) -> None:
     project = Project.find()
     with processes.sigterm_interrupts(), _lock(project):
         url = services.url(project)
-        if url and services.pid(project, "worker"):
+        if url and services.pid(project, "worker") and services.pid(project, "keeper"):
             click.echo(f"Already running at {url}. To stop: make stop")
             return
         services.stop(project)  # remains of an earlier start

@@ -135,15 +135,18 @@ def record_url(project: Project, address: str) -> None:
 
 def stop(project: Project) -> list[str]:
     """Stop all services with their runs, the latest first, and return the names of the stopped."""
-    pids = {name: pid(project, name) for name in reversed(_NAMES)}
-    for number in filter(None, pids.values()):
+    stopped = []
+    for name in reversed(_NAMES):
+        if not (number := pid(project, name)):
+            continue
+        stopped.append(name)
         with suppress(psutil.NoSuchProcess):
             service = psutil.Process(number)
             # Flow runs lead process groups of their own; they end first, to report that they did.
             _stop(service.children())
             _stop([service])
     state_file(project).unlink(missing_ok=True)
-    return [name for name, number in pids.items() if number]
+    return stopped
 
 
 def _stop(leaders: Sequence[psutil.Process]) -> None:
