@@ -36,6 +36,7 @@ VALIDATION = "validation"  # the source of the reference window
 _TRAINING = "training.parquet"
 _TRAINED = "trained.npy"
 _EXAMPLES = "examples.npy"
+_MODEL = "model.json"
 _TRAINING_COUNT = 5000  # training images that scores are fitted on
 _DRAWN = 4  # features in a report on the dashboard; all of them would take seconds
 _LEVEL = 0.95  # of the interval of a measured accuracy
@@ -153,11 +154,18 @@ class DriftDetector:
         """Load the detector of a project whose drift stage has run.
 
         Raises:
-            DataError: the reference window or the model card is missing, or made by other code.
+            DataError: the reference window or the model card is missing, or the window was made by
+                other code or with another model.
             RegistryError: the weights don't match the model card.
         """
         project = Project(root) if root else Project.find()
         values = params.load(project.params)
+        made_with = files.read_json(project.reference / _MODEL)
+        if made_with != files.read_json(project.model_card).get("weights"):
+            raise DataError(
+                f"{project.relative(project.reference)} was made with another model than "
+                f"{project.relative(project.model_card)} describes; run 'digits run'"
+            )
         network = Recogniser.load(project.root)
         return cls.read(project.reference, network, values.drift, values.ingest.ink_level)
 
@@ -389,6 +397,11 @@ def interval(successes: int, count: int) -> tuple[float, float]:
     """The exact 95 % interval of a probability (Clopper and Pearson 1934)."""
     exact = binomtest(successes, count).proportion_ci(_LEVEL, method="exact")
     return round(float(exact.low), _DECIMALS), round(float(exact.high), _DECIMALS)
+
+
+def record_model(folder: Path, weights: Mapping[str, str]) -> None:
+    """Write which model a detector was fitted for: SHA-256 by path, as in the model card."""
+    files.write_json(folder / _MODEL, dict(weights))
 
 
 def loses(accuracy: float, reference: float, tolerance: float) -> bool:

@@ -12,13 +12,15 @@ from digits.core.project import Project
 from digits.core.stage import main
 from digits.data import dataset
 from digits.data.dataset import Split
+from digits.drift import detector
 from digits.drift.detector import VALIDATION, DriftDetector
 from digits.models.reference import Reference
 
 
 def drift(project: Project, params: Params) -> None:
     """Fit the detector on training and validation images, then check every batch by it."""
-    network = Reference.from_card(project.root, files.read_json(project.model_card))
+    card = files.read_json(project.model_card)
+    network = Reference.from_card(project.root, card)
     train, val = (Split.read(project.splits, name) for name in ("train", "val"))
     index = files.read_table(project.ingested / "index.parquet")
     images = files.read_array(project.ingested / "images.npy")
@@ -28,6 +30,7 @@ def drift(project: Project, params: Params) -> None:
         for name in sorted(trained.loc[trained["split"].eq("handwriting"), "batch"].unique())
     }
     with files.replacing_folder(project.reference) as folder:
+        detector.record_model(folder, card["weights"])
         checks = DriftDetector.fit(
             network, train, val, members, params.drift, params.ingest.ink_level, folder
         )

@@ -86,6 +86,19 @@ def test_drift_with_json_has_the_verdict_on_stderr_and_one_document_on_stdout(
     assert "harmful: " in captured.err
 
 
+def test_a_reference_that_was_made_with_another_model_is_an_error(
+    familiar: Path, built_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = built_project.reference / "model.json"
+    weights = json.loads(path.read_text())
+    path.unlink()  # not through the link to DVC's cache
+    path.write_text(json.dumps(dict.fromkeys(weights, "0" * 64)))
+    assert exit_code("drift", str(familiar)) == 2
+    error = capsys.readouterr().err
+    assert "build/reference was made with another model than reports/model.json" in error
+    assert "run 'digits run'" in error
+
+
 def test_add_says_where_the_batch_is_and_what_to_do_next(
     familiar: Path, built_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
