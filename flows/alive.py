@@ -3,35 +3,39 @@
 Prefect learns from a run's process how the run goes, and from nobody that the process was killed.
 Here life is judged by processes alone, never by heartbeats or clocks, which stop in a suspended
 machine and jump on others: a run is alive while a process of this user has its id in the
-environment, as Prefect's worker gives it, or is the one that `register` recorded.
+environment, as Prefect's worker gives it, or is the one that `registered` recorded.
 """
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 from prefect import runtime
 
-from digits.core import files, processes
+from digits.core import files
 from digits.core.errors import DataError
 from digits.core.project import Project
+from flows import api, services
 
 _VARIABLE = "PREFECT__FLOW_RUN_ID"
 _FLOWS = ("digits-pipeline", "digits-monitor")
 _UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")
-_ANSWER = 30.0  # s
 _PAGE = 200
 MESSAGE = "Its process is gone: it was killed, or the machine went down."
 
 
-def register(project: Project) -> None:
+@contextmanager
+def registered(project: Project) -> Iterator[None]:
     """Record that this process runs the current flow run; for runs that no worker starts."""
     path = project.state / "runs" / f"{runtime.flow_run.id}.json"
     files.write_json(path, {"pid": os.getpid(), "command": psutil.Process().cmdline()})
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class Reaper:
@@ -57,7 +61,7 @@ class Reaper:
             "limit": _PAGE,
             "sort": "START_TIME_ASC",
         }
-        runs = _post(f"{url}/api/flow_runs/filter", body)
+        runs = api.post(url, "flow_runs/filter", body)
         living, now = self._living(), time.monotonic()
         missing = {run["id"]: run for run in runs if run["id"] not in living}
         self._missing = {name: self._missing.get(name, now) for name in missing}
@@ -66,7 +70,7 @@ class Reaper:
             cancelled = run["state_type"] == "CANCELLING"
             name = "CANCELLED" if cancelled else "CRASHED"
             state = {"type": name, "name": name.title(), "message": MESSAGE}
-            _post(f"{url}/api/flow_runs/{run['id']}/set_state", {"state": state})
+            api.post(url, f"flow_runs/{run['id']}/set_state", {"state": state})
         return [run["name"] for run in dead]
 
     def _living(self) -> set[str]:
@@ -86,11 +90,6 @@ class Reaper:
 def _is_alive(path: Path) -> bool:
     try:
         recorded = files.read_json(path)
-        same = psutil.Process(recorded["pid"]).cmdline() == recorded["command"]
-        return same and processes.alive(recorded["pid"])
-    except (DataError, KeyError, TypeError, psutil.Error):
+        return services.runs(recorded["pid"], recorded["command"])
+    except (DataError, KeyError, TypeError, ValueError):
         return False
-
-
-def _post(url: str, body: dict[str, Any]) -> Any:
-    return httpx.post(url, json=body, timeout=_ANSWER).raise_for_status().json()

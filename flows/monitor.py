@@ -34,9 +34,9 @@ def monitor(inbox: str = "build/inbox", quiet: float = 30) -> State[Any]:
         quiet: a batch is complete when nothing in it has changed for this many seconds.
     """
     project = Project.find()
-    alive.register(project)
+    lock = locking.exclusive(project.state / "monitor.lock", "the monitor")
     try:
-        with locking.exclusive(project.state / "monitor.lock", "the monitor"):
+        with alive.registered(project), lock:
             return _check_new(project, project.root / inbox, quiet)
     except BusyError as exc:
         _rename("monitor: another one is running")

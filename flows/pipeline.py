@@ -33,11 +33,13 @@ def pipeline(force: bool = False, wait: bool = False, push: bool = True) -> Stat
         A completed state with the steps, or a failed state with the `DigitsError`.
     """
     project = Project.find()
-    alive.register(project)
     lock = project.state / "run.lock"
     try:
         params.load(project.params)
-        with locking.exclusive(lock, "digits run", wait, hint=", or add --wait"):
+        with (
+            alive.registered(project),
+            locking.exclusive(lock, "digits run", wait, hint=", or add --wait"),
+        ):
             steps = _run_steps(project, force, push)
             create_markdown_artifact(
                 key="digits-result",

@@ -17,13 +17,12 @@ import httpx
 from digits.core import locking, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from flows import alarms, services
+from flows import alarms, api, services
 
 _POOL = "digits"
 _HOST = "127.0.0.1"
 _PORT = 4200  # Prefect's default; if it is taken, any free one
 _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
-_ANSWER = 30.0  # s for one answer; on a busy machine a server that is starting takes long
 _POLL = 0.2  # s
 _PREFECT = (sys.executable, "-m", "prefect")
 # A run brings up to date what is stale: it trains if data or parameters have changed, say because
@@ -91,8 +90,8 @@ def _start(project: Project, port: int) -> None:
     _start_service(project, "worker", worker, environment, lambda: _has_heartbeat(url, since))
     click.echo("Deploying prefect.yaml…")
     _deploy(project, environment)
-    if all(known["name"] != _TRAIN_ON_HARM for known in _post(url, "automations/filter")):
-        _post(url, "automations/", _train_on_harm(url))
+    if all(known["name"] != _TRAIN_ON_HARM for known in api.post(url, "automations/filter")):
+        api.post(url, "automations/", _train_on_harm(url))
     keeper = [sys.executable, "-m", "flows.keeper"]
     services.start(project, "keeper", keeper, environment)
     services.record_url(project, url)
@@ -109,14 +108,14 @@ def report_harm(project: Project, batch: str, payload: Mapping[str, Any]) -> boo
         return False
     event = alarms.document("harmful", batch, payload)
     try:
-        httpx.post(f"{url}/api/events", json=[event], timeout=_ANSWER).raise_for_status()
+        httpx.post(f"{url}/api/events", json=[event], timeout=api.TIMEOUT).raise_for_status()
     except httpx.HTTPError as exc:
         raise DigitsError(f"{url} didn't take the event {alarms.HARMFUL} ({exc})") from exc
     return True
 
 
 def _train_on_harm(url: str) -> dict[str, Any]:
-    answer = httpx.get(f"{url}/api/deployments/name/digits-pipeline/train", timeout=_ANSWER)
+    answer = httpx.get(f"{url}/api/deployments/name/digits-pipeline/train", timeout=api.TIMEOUT)
     deployment = answer.raise_for_status().json()["id"]
     return {
         "name": _TRAIN_ON_HARM,
@@ -156,12 +155,12 @@ def _start_service(
 
 
 def _is_healthy(url: str) -> bool:
-    return httpx.get(f"{url}/api/health", timeout=_ANSWER).json() is True
+    return httpx.get(f"{url}/api/health", timeout=api.TIMEOUT).json() is True
 
 
 def _has_heartbeat(url: str, since: datetime) -> bool:
     """Whether a worker's heartbeat is newer than `since`; old workers look online for a while."""
-    workers = _post(url, f"work_pools/{_POOL}/workers/filter")
+    workers = api.post(url, f"work_pools/{_POOL}/workers/filter")
     return any(datetime.fromisoformat(w["last_heartbeat_time"]) > since for w in workers)
 
 
@@ -174,11 +173,6 @@ def _deploy(project: Project, environment: Mapping[str, str]) -> None:
     if finished.code:
         code, end_of_log = finished.code, _end_of_log(project, "deploy")
         raise DigitsError(f"'prefect deploy' exited with {code}; {end_of_log}")
-
-
-def _post(url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    answer = httpx.post(f"{url}/api/{path}", json=body or {}, timeout=_ANSWER)
-    return answer.raise_for_status().json()
 
 
 def free_port(wanted: int | None, usual: int) -> int:

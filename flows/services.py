@@ -37,16 +37,23 @@ def pid(project: Project, name: str) -> int | None:
     services = _recorded(project)
     try:
         number: int = services[name]
-        # the command line has the port in it; start times since boot shift with the clock
-        same = psutil.Process(number).cmdline() == services["commands"][name]
-    except (KeyError, TypeError, ValueError, psutil.Error):
+        return number if runs(number, services["commands"][name]) else None
+    except (KeyError, TypeError, ValueError):
         return None
-    return number if same and processes.alive(number) else None
+
+
+def runs(number: int, command: Sequence[str]) -> bool:
+    """Whether the process with this pid runs and still has this command line."""
+    try:
+        # a service's has the port in it; start times since boot shift with the clock
+        return psutil.Process(number).cmdline() == command and processes.alive(number)
+    except psutil.Error:
+        return False
 
 
 def url(project: Project) -> str | None:
     """The address of Prefect's UI while the server is up, else None."""
-    return _recorded(project).get("url") if pid(project, "server") else None
+    return recorded_url(project) if pid(project, "server") else None
 
 
 def recorded_url(project: Project) -> str | None:

@@ -179,6 +179,11 @@ class Scores:
             [picture, table["doubt"].to_numpy(float), projected, self._surprise(picture), far]
         )
 
+    def read(self, rows: Rows) -> np.ndarray:
+        """The digit that is read in each image, int `(n,)`."""
+        digits = [place for place, view in enumerate(self.views.values()) if view == "digits"]
+        return np.argmax(rows.values[:, digits], axis=1)
+
     def _surprise(self, picture: np.ndarray) -> np.ndarray:
         """How surprising an image is: −log of the share of training images as far out.
 

@@ -319,8 +319,7 @@ class DriftDetector:
             name, last: as in `Sequence.add`.
         """
         window = self.tests[VALIDATION].reference
-        edges = np.ascontiguousarray(self.scores.edges)
-        identity = hashlib.sha256(window.above.tobytes() + edges.tobytes()).hexdigest()
+        identity = hashlib.sha256(window.above.tobytes() + self.scores.edges.tobytes()).hexdigest()
         if sequence is None or sequence.reference != identity:
             sequence = Sequence.start(identity, self.scores, window)
         return sequence.add(name, last, self.scores, seen.rows, self.params.alpha)

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from digits.drift.change import Rows, Scores
@@ -103,6 +102,5 @@ def _table(scores: Scores, rows: Rows) -> pd.DataFrame:
     """The features, those of digits as one column."""
     views = scores.views
     numeric = [i for i, view in enumerate(views.values()) if view != "digits"]
-    digits = [i for i, view in enumerate(views.values()) if view == "digits"]
     table = pd.DataFrame(rows.values[:, numeric], columns=[list(views)[i] for i in numeric])
-    return table.assign(**{_DIGIT: np.argmax(rows.values[:, digits], axis=1).astype(str)})
+    return table.assign(**{_DIGIT: scores.read(rows).astype(str)})

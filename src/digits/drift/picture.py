@@ -26,7 +26,7 @@ def typical(scores: Scores, rows: Rows, images: np.ndarray) -> np.ndarray:
     """
     names = list(scores.views)
     strange = rows.values[:, names.index("strange to the network")]
-    read = _read(scores, rows)
+    read = scores.read(rows)
     chosen = np.zeros((10, _TYPICAL, *images.shape[1:]), np.uint8)
     for digit in range(10):
         own = np.flatnonzero(read == digit)
@@ -74,16 +74,10 @@ def write(
     ]
     views = {words.VIEWS[view]: p_value for view, p_value in result["views"].items()}
     reference, here = (
-        Digits(len(rows), np.bincount(_read(scores, rows), minlength=10) / len(rows), shown)
+        Digits(len(rows), np.bincount(scores.read(rows), minlength=10) / len(rows), shown)
         for rows, shown in ((test.reference, examples), (batch, typical(scores, batch, images)))
     )
-    shown = images[strangest], _read(scores, batch)[strangest]
+    shown = images[strangest], scores.read(batch)[strangest]
     png = drift.page(name, result, views, features, reference, here, shown)
     with files.replacing(path) as temporary:
         temporary.write_bytes(png)
-
-
-def _read(scores: Scores, rows: Rows) -> np.ndarray:
-    """The digit that is read in each image, int `(n,)`."""
-    digits = [place for place, view in enumerate(scores.views.values()) if view == "digits"]
-    return np.argmax(rows.values[:, digits], axis=1)

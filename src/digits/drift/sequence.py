@@ -177,5 +177,4 @@ def _bins(scores: Scores, rows: Rows) -> np.ndarray:
     """The bin of each feature, int64 `(n, f)`."""
     edges, numeric = scores.edges.shape
     above = rows.above[:, : edges * numeric].reshape(len(rows), numeric, edges)
-    digit = rows.above[:, edges * numeric :].argmax(axis=1)
-    return np.column_stack([above.sum(axis=2), digit]).astype(np.int64)
+    return np.column_stack([above.sum(axis=2), scores.read(rows)]).astype(np.int64)
