@@ -9,7 +9,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock run repro server stop test bench bytes faults kills check format
+.PHONY: help setup lock run repro server stop test bench bytes faults kills chaos check format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,7 +51,10 @@ faults: $(STAMP) ## inject faults into data, and see what catches them, and that
 	@PYTHONPATH=tests python -m faults $(SEED) $(CLEAN)
 
 kills: $(STAMP) ## SIGKILL the registry's commands 200 times (half an hour), and check what remains (KILLS=20)
-	@PYTHONPATH=tests python -m chaos $(KILLS)
+	@PYTHONPATH=tests python -m chaos registry $(KILLS)
+
+chaos: $(STAMP) ## break server, worker, runs, disk, clock and more in every state of a run, and see what survives (INJECTIONS=200 SEED=1)
+	@PYTHONPATH=tests python -m chaos workflow $(or $(INJECTIONS),200) $(SEED)
 
 bench: $(STAMP) ## run the benchmarks (hours), or one with NAME=…; writes reports/benchmarks.md
 	@PYTHONPATH=tests python -m benchmarks $(NAME)

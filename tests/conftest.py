@@ -20,6 +20,7 @@ import pipeline
 import pytest
 import repository
 import serving
+import small
 import toy_model
 import warm_dvc
 import yaml
@@ -27,13 +28,12 @@ from absl import logging as absl_logging
 from matplotlib.figure import Figure
 
 from digits.cli import main
-from digits.core import files, locking, processes
+from digits.core import locking, processes
 from digits.core.params import Augmentation
 from digits.core.project import Project
-from digits.data import dataset, handwriting, mnist
+from digits.data import dataset
 from digits.data.dataset import Split
 from digits.gate.judgement import Judgement
-from digits.images import glyphs
 from digits.registry import decision, registry
 from digits.versioning import command
 
@@ -90,9 +90,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def real_digits() -> tuple[np.ndarray, np.ndarray]:
     """1,797 real digits in MNIST's form: uint8 (n, 28, 28), and labels uint8 (n,)."""
-    entries = handwriting.uci_digits()
-    images = [glyphs.read(entry.picture).image for entry in entries]
-    return np.stack(images), np.array([entry.label for entry in entries], dtype=np.uint8)
+    return small.digits()
 
 
 @pytest.fixture(scope="session")
@@ -101,24 +99,7 @@ def _template(
 ) -> Path:
     root = tmp_path_factory.mktemp("small") / "project"
     root.mkdir()
-    shutil.copytree(
-        REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-    )
-    for name in ("dvc.yaml", "prefect.yaml", ".gitignore"):
-        shutil.copy(REPOSITORY / name, root / name)
-    images, labels = real_digits
-    test = 397
-    write_mnist(root / "data" / "mnist", images, labels, test)
-    handwriting.write(root / "data" / "handwriting" / "uci-digits", handwriting.uci_digits()[:120])
-    write_params(root, len(images) - test, test)
-    run("git", "init", "-q", "-b", "main", cwd=root)
-    run("git", "config", "user.name", "Tester", cwd=root)
-    run("git", "config", "user.email", "tester@example.com", cwd=root)
-    repository.dvc(root, "init", "--quiet")
-    shutil.copy(REPOSITORY / ".dvcignore", root)  # in place of the empty one that DVC makes
-    repository.dvc(root, "add", "--quiet", "data")
-    run("git", "add", "-A", cwd=root)
-    run("git", "commit", "-q", "-m", "A small project", cwd=root)
+    small.create(root, *real_digits)
     return root
 
 
@@ -353,39 +334,6 @@ def run(*command: str, cwd: Path, check: bool = True) -> "subprocess.CompletedPr
             f"{command} exited with {finished.returncode}\n{finished.stdout}{finished.stderr}"
         )
     return finished
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    """Write a uint8 array as an IDX file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(mnist.idx_bytes(array))
-
-
-def write_mnist(folder: Path, images: np.ndarray, labels: np.ndarray, test: int) -> None:
-    """Write MNIST's four IDX files; the last `test` images become the test set."""
-    for prefix, rows in (("train", slice(None, -test)), ("t10k", slice(-test, None))):
-        write_idx(folder / f"{prefix}-images-idx3-ubyte", images[rows])
-        write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels[rows])
-
-
-def write_params(root: Path, train: int, test: int) -> None:
-    """Write the repository's params.yaml, changed for few images and short training."""
-    document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    folder = root / "data" / "mnist"
-    document["fetch"]["sha256"] = {p.name: files.sha256(p) for p in sorted(folder.iterdir())}
-    document["validate"] |= {"train_count": train, "test_count": test, "max_duplicate_share": 0.02}
-    document["validate"]["max_near_copy_share"] = (
-        0.03  # 43 people repeat themselves, in 8 × 8 pixels
-    )
-    document["preprocess"] |= {"val_count": 200, "val_runs": 2, "val_guard": 10}
-    document["evaluate"]["doubted_labels"] = [3]
-    document["models"]["accurate"] |= {"epochs": 4, "batch_size": 32, "widths": [8, 16, 32, 32]}
-    document["drift"]["reference_count"] = 200
-    document["gate"] |= {"min_accuracy": 0.7, "min_recall": 0.3, "min_batch_accuracy": 0.5}
-    document["gate"] |= {"max_calibration_error": 0.5, "max_corrupted_error": 0.9}
-    # a busy machine must not fail a test
-    document["gate"] |= {"max_milliseconds": 1000, "max_slowdown": 100}
-    (root / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
 
 
 def set_param(project: Project, section: str, key: str, value: object) -> None:

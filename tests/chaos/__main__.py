@@ -1,17 +1,22 @@
-"""`python -m chaos [KILLS] [SEED]`: kill the registry's commands until there were so many kills."""
+"""`python -m chaos registry [KILLS] [SEED]`: SIGKILL the registry's commands until there were so
+many kills. `python -m chaos workflow [INJECTIONS] [SEED]`: break what a scheduled run needs, in
+every state of the run, and see what comes of it; the table goes to reports/chaos.md. Exit code 1 if
+anything didn't survive.
+"""
 
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from chaos import registry
+from chaos import campaign, registry, report, world
+from digits.core import files
+from digits.core.project import Project
 
 
-def main() -> None:
+def kill_registry(wanted: int, seed: int) -> None:
     """Exit with a traceback at the first thing that didn't survive."""
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1_000_000)
     print(f"{wanted} kills, seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="digits-kills-") as folder:
         here = registry.prepare(Path(folder), random.Random(seed))
@@ -20,6 +25,37 @@ def main() -> None:
             if registry.kill(here, command) and done % 10 == 9:
                 print(f"{done + 1}: {dict(here.kills)}", flush=True)
     print(f"survived {here.kills.total()} kills: {dict(here.kills)}")
+
+
+def break_workflow(wanted: int, seed: int) -> None:
+    """Print a line for each injection, then the table."""
+    start, results = time.monotonic(), []
+    kinds, impossible = campaign.possible()
+    for name in impossible:
+        print(f"left out on this machine: {name}", flush=True)
+    print(f"{wanted} injections, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="digits-chaos-") as folder:
+        source = world.template(Path(folder) / "template")
+        for result in campaign.run(source, campaign.plan(kinds, wanted, seed), seed):
+            results.append(result)
+            minutes = (time.monotonic() - start) / 60
+            print(
+                f"{len(results):4}/{wanted} {minutes:5.1f} min  {report.line(result)}", flush=True
+            )
+    minutes = (time.monotonic() - start) / 60
+    page = report.page(results, wanted, seed, minutes, impossible)
+    files.write_text(Project.find().reports / "chaos.md", page)
+    print(page)
+    if len(results) < wanted or not all(result.survived for result in results):
+        sys.exit("chaos: something didn't survive")
+
+
+def main() -> None:
+    """Choose what is broken."""
+    what, *numbers = sys.argv[1:]
+    wanted = int(numbers[0]) if numbers else 200
+    seed = int(numbers[1]) if len(numbers) > 1 else random.randrange(1_000_000)
+    {"registry": kill_registry, "workflow": break_workflow}[what](wanted, seed)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_mnist
+from small import write_mnist
 
 from digits.core.errors import DataError
 from digits.core.params import Ingest

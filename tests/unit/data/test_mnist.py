@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_idx
 from hypothesis import given
 from hypothesis.extra import numpy as strategies
+from small import write_idx
 
 from digits.core import files, params
 from digits.core.errors import DataError, ParameterError

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import repository
 import yaml
-from conftest import write_idx
+from small import write_idx
 
 from digits.cli import main
 from digits.core.errors import BusyError, DataError, FetchError

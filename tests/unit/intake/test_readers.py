@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_idx
 from PIL import Image
+from small import write_idx
 
 from digits.core.errors import DataError, PictureError
 from digits.data import handwriting, mnist

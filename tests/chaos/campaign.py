@@ -1,0 +1,263 @@
+"""Many injections in several worlds at once, and what came of each."""
+
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from chaos import injections
+from chaos.injections import Kind, Moment
+from chaos.world import FINAL, STAGES, Failure, Run, World
+from digits.core import processes
+
+FINAL_WITHIN = 120.0  # s in which a run that was hit must end, unless its process goes on
+RECOVERED_WITHIN = 360.0  # s in which a later scheduled run must complete
+# s between two scheduled runs; longer where the clock jumps, as each that was missed is made up
+INTERVALS = {"train": 40, "monitor": 20, "clock": 240}
+_MEGABYTES = 250  # of the file system that a world is on
+_POLL = 1.0  # s
+_WORLDS = {"train": 4, "monitor": 2}  # as many as keep two cores busy
+_CLOCK_SHARE = 0.05  # of the injections; each takes minutes
+_MISSES = 6  # moments in a row that may not come before a world gives up
+
+
+@dataclass
+class Result:
+    """What came of one injection; times in s."""
+
+    world: int
+    kind: str
+    deployment: str
+    phase: str
+    state: str  # of the run that was hit, as recorded at that moment
+    final: float | None = None  # until every run that was hit had ended
+    recovery: float | None = None  # until a later scheduled run had completed
+    jam: str = ""
+    lost: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)  # completed runs that became something else
+    other: str = ""
+
+    @property
+    def survived(self) -> bool:
+        return not (self.jam or self.lost or self.orphans or self.turned or self.other)
+
+
+def possible() -> tuple[list[Kind], list[str]]:
+    """The kinds that this machine allows, and the names of the others."""
+    kinds = injections.KINDS
+    has = {"": True, "root": _can_mount(), "compiler": bool(shutil.which("cc"))}
+    able = [kind for kind in kinds if has[kind.needs]]
+    return able, [f"{kind.name} (needs {kind.needs})" for kind in kinds if not has[kind.needs]]
+
+
+def plan(kinds: Sequence[Kind], wanted: int, seed: int) -> list[tuple[str, list[Kind]]]:
+    """For each world what is scheduled there and which injections it gets.
+
+    Each kind gets its turn, in training runs and in the monitor's, in random order.
+    """
+    dice = random.Random(seed)
+    jumping = [kind for kind in kinds if kind.needs == "compiler"]
+    steady = [kind for kind in kinds if kind.needs != "compiler"]
+    clock = [kind for kind in jumping for _ in range(round(wanted * _CLOCK_SHARE / 2))]
+    rest = wanted - len(clock)
+    slots = [("train", kind) for kind in steady if kind.train]
+    slots += [("monitor", kind) for kind in steady if kind.monitor]
+    chosen = [slots[i % len(slots)] for i in range(rest)]
+    dice.shuffle(chosen)
+    dice.shuffle(clock)
+    worlds: list[tuple[str, list[Kind]]] = [("monitor", clock)] if clock else []
+    for deployment, count in _WORLDS.items():
+        mine = [kind for name, kind in chosen if name == deployment]
+        worlds += [(deployment, mine[i::count]) for i in range(count)]
+    return [world for world in worlds if world[1]]
+
+
+def run(source: Path, plan: Sequence[tuple[str, Sequence[Kind]]], seed: int) -> Iterator[Result]:
+    """Carry out the plan, one process for each world; results come as they are known.
+
+    Args:
+        source: see `world.template`.
+    """
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    with tempfile.TemporaryDirectory(prefix="digits-chaos-") as folder:
+        workers = [
+            context.Process(
+                target=_live,
+                args=(
+                    i,
+                    Path(folder),
+                    source,
+                    [kind.name for kind in kinds],
+                    deployment,
+                    seed,
+                    queue,
+                ),
+            )
+            for i, (deployment, kinds) in enumerate(plan)
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            while any(worker.is_alive() for worker in workers) or not queue.empty():
+                with suppress(Empty):
+                    yield queue.get(timeout=1)
+        finally:
+            for worker in workers:
+                worker.terminate()
+                worker.join(60)
+
+
+def _live(
+    number: int,
+    folder: Path,
+    source: Path,
+    deployment: str,
+    names: Sequence[str],
+    seed: int,
+    queue: Any,
+) -> None:
+    """One world from its beginning to its end."""
+    injections_by_name = {kind.name: kind for kind in injections.KINDS}
+    dice = random.Random(f"{seed} {number}")
+    with _file_system(folder / f"world-{number}") as home:
+        kinds = [injections_by_name[name] for name in names]
+        clock = any(kind.needs == "compiler" for kind in kinds)
+        world = World(home, deployment, INTERVALS["clock" if clock else deployment])
+        world.prepare(source, _compiled_clock(folder, number) if clock else "")
+        try:
+            world.start()
+            with processes.sigterm_interrupts(), world.champion_watched():
+                misses = 0
+                for kind in kinds:
+                    result = None
+                    while result is None and misses < _MISSES:
+                        result = _inject(world, kind, dice, number)
+                        misses = 0 if result else misses + 1
+                    if result:
+                        queue.put(result)
+                        if result.jam:
+                            break
+        except (Exception, KeyboardInterrupt):
+            queue.put(
+                Result(number, "the world itself", deployment, "", "", other=traceback.format_exc())
+            )
+        finally:
+            world.stop()
+            keep = os.environ.get("CHAOS_KEEP")
+            if keep:
+                shutil.copytree(home, Path(keep) / home.name, symlinks=True, dirs_exist_ok=True)
+
+
+def _inject(world: World, kind: Kind, dice: random.Random, number: int) -> Result | None:
+    """One injection and its checks; None if its moment didn't come."""
+    when = injections.moment(kind, world.deployment, dice)
+    if world.deployment == "train":
+        stages = [when.stage] if when.phase in ("dvc", "stage") or dice.random() < 0.9 else STAGES
+        world.make_stale(list(stages))
+    else:
+        world.drop()
+    if kind.name.startswith("remote"):
+        world.empty_remote()
+    try:
+        run = injections.wait_for(world, when)
+        hit = world.active()
+        state = _state(world, run)
+        result = Result(number, kind.name, world.deployment, _phase(when), state)
+        kind.inject(world, run, dice)
+    except TimeoutError as exc:
+        print(f"world {number}: {kind.name}: {exc}", file=sys.stderr, flush=True)
+        return None
+    except Failure as exc:
+        result.orphans.append(str(exc))
+    _check(world, result, hit)
+    return result
+
+
+def _phase(when: Moment) -> str:
+    return f"{when.phase} {when.stage}" if when.phase in ("dvc", "stage") else when.phase
+
+
+def _state(world: World, run: Run | None) -> str:
+    if run is None:
+        return "SCHEDULED"
+    (now,) = [one for one in world.runs() if one.id == run.id]
+    return now.state
+
+
+def _check(world: World, result: Result, hit: Sequence[Run]) -> None:
+    """Wait until what was hit has ended and a later run has completed; then look around."""
+    before = {run.id for run in world.runs()}
+    start = time.monotonic()
+    waiting = {run.id for run in hit}
+    while (elapsed := time.monotonic() - start) < RECOVERED_WITHIN:
+        runs = {run.id: run for run in world.runs()}
+        if result.final is None and all(runs[i].state in FINAL for i in waiting if i in runs):
+            result.final = elapsed
+        going_on = elapsed > FINAL_WITHIN and result.final is None
+        if going_on and not any(world.process(runs[i]) for i in waiting if i in runs):
+            states = [runs[i].state for i in waiting if i in runs]
+            result.jam = f"a run without a process is {states} after {elapsed:.0f} s"
+            break
+        later = [run for run in runs.values() if run.id not in before and run.auto_scheduled]
+        completed = any(run.state == "COMPLETED" for run in later)
+        if completed and (result.final is not None or going_on) and not world.to_do():
+            result.recovery = elapsed
+            break
+        time.sleep(_POLL)
+    else:
+        states = {run.state for run in world.runs()[:5]}
+        result.jam = f"nothing completed for {elapsed:.0f} s; last states {states}; {world.to_do()}"
+    strays = set(world.strays())
+    if strays:
+        time.sleep(5)
+        result.orphans += sorted(strays & set(world.strays()))
+    result.turned = world.turned()
+    result.lost = [*world.lost_batches(), *world.unloadable]
+    world.unloadable.clear()
+    if problem := world.results_problem():
+        result.lost.append(problem)
+
+
+def _compiled_clock(folder: Path, number: int) -> str:
+    library = folder / f"clock-{number}.so"
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return str(library)
+
+
+def _can_mount() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False
+        )
+        if mounted.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+        return mounted.returncode == 0
+
+
+@contextmanager
+def _file_system(folder: Path) -> Iterator[Path]:
+    """A folder on a small file system of its own, where that can be mounted."""
+    folder.mkdir()
+    mounted = _can_mount()
+    if mounted:
+        size = f"size={_MEGABYTES}m"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", folder], check=True)

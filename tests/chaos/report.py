@@ -1,0 +1,87 @@
+"""What came of a campaign, as people read it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from chaos.campaign import FINAL_WITHIN, RECOVERED_WITHIN, Result
+from digits.formatting import markdown_table, markdown_text
+
+_SHOWN = 300  # characters of what went wrong
+_COUNTS = ("jam", "lost", "orphans", "turned", "other")
+
+
+def line(result: Result) -> str:
+    """One injection in one line."""
+    times = (
+        f"ended after {_seconds(result.final)}, next run completed after "
+        f"{_seconds(result.recovery)}"
+    )
+    mark = "ok  " if result.survived else "FAIL"
+    where = f"{result.deployment} {result.phase}, {result.state}"
+    return f"{mark} {result.kind} ({where}): {_wrong(result) or times}"
+
+
+def page(
+    results: Sequence[Result], wanted: int, seed: int, minutes: float, impossible: Sequence[str]
+) -> str:
+    """The tables for reports/chaos.md."""
+    short = [result for result in results if not result.survived]
+    left_out = f"Left out there: {'; '.join(impossible)}. " if impossible else ""
+    failed = [
+        (result.kind, f"{result.deployment} {result.phase}", _wrong(result)) for result in short
+    ]
+    blocks = [
+        "# What scheduled runs survive",
+        f"Made by `make chaos INJECTIONS={wanted} SEED={seed}` in {minutes:.0f} minutes: "
+        f"{len(results)} injections into small projects with a server, a worker and a schedule, "
+        "each at a random moment of a run. After each one, every run must reach a final state "
+        f"within {FINAL_WITHIN:.0f} s, unless its process goes on; a later scheduled run must "
+        f"complete within {RECOVERED_WITHIN:.0f} s by itself; data, results and dvc.lock must "
+        "be those of an undisturbed run, every batch in the inbox must have its verdict; no "
+        "process may be left that belongs to no run. The champion is loaded every few seconds "
+        f"all the while. {left_out}Times include the wait for the schedule (a run every 40 s, of "
+        "the monitor every 20 s, 240 s where the clock jumps) and are those of a busy machine.",
+        f"**{len(results) - len(short)} of {len(results)} survived.**",
+        _table(results, lambda result: result.kind, "injection"),
+        _table(results, lambda result: f"{result.deployment}: {result.state}", "state of the run"),
+        _table(results, lambda result: f"{result.deployment}: {result.phase}", "moment"),
+    ]
+    if failed:
+        blocks.append(markdown_table(("injection", "moment", "what went wrong"), failed))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(results: Sequence[Result], key, title: str) -> str:  # type: ignore[no-untyped-def]
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for result in sorted(results, key=key):
+        groups[key(result)].append(result)
+    rows = [_row(name, group) for name, group in groups.items()]
+    rows.append(_row("**all**", results))
+    head = (title, "n", "jams", "lost", "orphans", "completed, then not", "other", "slowest end")
+    head += ("next run: median", "slowest")
+    return markdown_table(head, rows, right=range(1, len(head)))
+
+
+def _row(name: str, group: Sequence[Result]) -> list[str]:
+    counts = [sum(bool(getattr(result, field)) for result in group) for field in _COUNTS]
+    recoveries = sorted(result.recovery for result in group if result.recovery is not None)
+    ends = [result.final for result in group if result.final is not None]
+    median = recoveries[len(recoveries) // 2] if recoveries else None
+    return [
+        name,
+        f"{len(group)}",
+        *(f"{count}" for count in counts),
+        _seconds(max(ends, default=None)),
+        _seconds(median),
+        _seconds(max(recoveries, default=None)),
+    ]
+
+
+def _wrong(result: Result) -> str:
+    found = [result.jam, *result.lost, *result.orphans, result.other.strip().rpartition("\n")[2]]
+    found += [f"{run}: was completed" for run in result.turned]
+    return markdown_text("; ".join(filter(None, found))[:_SHOWN])
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} s"
