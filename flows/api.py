@@ -16,3 +16,12 @@ def post(url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     """
     answer = httpx.post(f"{url}/api/{path}", json=body or {}, timeout=TIMEOUT)
     return answer.raise_for_status().json()
+
+
+def delete(url: str, path: str) -> None:
+    """Delete what is at `path`.
+
+    Raises:
+        httpx.HTTPError: the server at `url` doesn't answer, or with an error.
+    """
+    httpx.delete(f"{url}/api/{path}", timeout=TIMEOUT).raise_for_status()

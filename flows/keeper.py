@@ -1,4 +1,5 @@
-"""The keeper: starts server and worker again when they die, and finishes runs that died with them.
+"""The keeper: starts server and worker again when they die, finishes runs that died with them, and
+renews the schedules after the clock was set back.
 
 `make server` starts it, `make stop` ends it first. It needs nothing but the pids, commands and the
 address that are recorded in build/state/services.json.
@@ -8,39 +9,54 @@ import signal
 import threading
 from datetime import UTC, datetime
 
+import click
 import httpx
 
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from flows import services
+from flows import server, services
 from flows.alive import Reaper
-
-_PAUSE = 10.0  # s between two looks
-_GRACE = 60.0  # s, see Reaper
+from flows.clock import Clock
 
 
-def main() -> None:
+@click.command()
+@click.option("--pause", default=10.0, show_default=True, help="Seconds between two looks.")
+@click.option("--grace", default=60.0, show_default=True, help="Seconds, see flows/alive.py.")
+def main(pause: float, grace: float) -> None:
     """Watch until SIGTERM, which doesn't interrupt a look: what that starts must be recorded."""
-    project = Project.find()
-    reaper = Reaper(project, _GRACE)
+    keeper = Keeper(Project.find(), grace)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    while not stopping.wait(_PAUSE):
-        look(project, reaper)
+    while not stopping.wait(pause):
+        keeper.look()
 
 
-def look(project: Project, reaper: Reaper) -> None:
-    """Start what has died; finish runs without a process, if the server answers."""
-    url = services.recorded_url(project)
-    if not url:  # it is still starting, or was stopped
-        return
-    try:
-        for name in services.revive(project, url):
-            _say(f"{name} had died and was started again")
-        for run in reaper.finish_dead(url):
-            _say(f"run {run} had died")
-    except (DigitsError, OSError, ValueError, httpx.HTTPError) as exc:
-        _say(f"{type(exc).__name__}: {exc}")  # tried again at the next look
+class Keeper:
+    """Looks after the services and runs of a project."""
+
+    def __init__(self, project: Project, grace: float) -> None:
+        self._project = project
+        self._reaper = Reaper(project, grace)
+        self._clock = Clock()
+        self._was_set_back = False  # and the schedules have not been renewed since
+
+    def look(self) -> None:
+        """Mend what is broken; what can't be mended now is tried again at the next look."""
+        self._was_set_back |= self._clock.was_set_back()
+        url = services.recorded_url(self._project)
+        if not url:  # it is still starting, or was stopped
+            return
+        try:
+            for name in services.revive(self._project, url):
+                _say(f"{name} had died and was started again")
+            for run in self._reaper.finish_dead(url):
+                _say(f"run {run} had died")
+            if self._was_set_back:
+                server.renew_schedules(self._project, url)
+                self._was_set_back = False
+                _say("the clock was set back; schedules begin anew")
+        except (DigitsError, OSError, ValueError, httpx.HTTPError) as exc:
+            _say(f"{type(exc).__name__}: {exc}")
 
 
 def _say(text: str) -> None:

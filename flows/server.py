@@ -17,7 +17,7 @@ import httpx
 from digits.core import locking, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from flows import alarms, api, services
+from flows import alarms, api, clock, services
 
 _POOL = "digits"
 _HOST = "127.0.0.1"
@@ -112,6 +112,17 @@ def report_harm(project: Project, batch: str, payload: Mapping[str, Any]) -> boo
     except httpx.HTTPError as exc:
         raise DigitsError(f"{url} didn't take the event {alarms.HARMFUL} ({exc})") from exc
     return True
+
+
+def renew_schedules(project: Project, url: str) -> None:
+    """Let the schedules begin anew, whatever runs they have made for times that lie ahead.
+
+    Raises:
+        DigitsError: prefect.yaml can't be deployed; until that is repeated there are no schedules.
+        httpx.HTTPError: the server at `url` doesn't answer.
+    """
+    clock.forget_schedules(url)
+    _deploy(project, services.server_environment(project, url))
 
 
 def _train_on_harm(url: str) -> dict[str, Any]:

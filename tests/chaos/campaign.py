@@ -182,7 +182,7 @@ def _inject(world: World, kind: Kind, dice: random.Random, number: int) -> Resul
         return None
     except Failure as exc:
         result.orphans.append(str(exc))
-    _check(world, result, hit)
+    check(world, result, hit)
     return result
 
 
@@ -197,7 +197,7 @@ def _state(world: World, run: Run | None) -> str:
     return now.state
 
 
-def _check(world: World, result: Result, hit: Sequence[Run]) -> None:
+def check(world: World, result: Result, hit: Sequence[Run]) -> None:
     """Wait until what was hit has ended and a later run has completed; then look around."""
     before = {run.id for run in world.runs()}
     start = time.monotonic()

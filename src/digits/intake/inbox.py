@@ -385,7 +385,7 @@ def _batch(path: Path, quiet: float) -> Batch | str | None:
         changed = max(p.lstat().st_ctime for p in [path, *members])
         if path.is_dir() and not path.is_symlink() and not members:
             return None
-        if time.time() - changed < quiet:
+        if abs(time.time() - changed) < quiet:  # far ahead: the clock was set back since
             return safe_name(path.name)
         return Batch(safe_name(path.name), path, _sha256(path, members))
     except FileNotFoundError:

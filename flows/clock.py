@@ -1,0 +1,46 @@
+"""Schedules go on when the clock is set back.
+
+Prefect makes no runs while enough of them lie ahead, and never two for the same time of a schedule:
+after a clock was set back by two hours, nothing would run for two hours.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flows import api
+
+_LEAST = 60.0  # s that count as set back
+_DEPLOYMENTS = 200
+
+
+class Clock:
+    """Notices that the time of day went back; monotonic time, which never does, tells."""
+
+    def __init__(self) -> None:
+        self._ahead = _ahead()
+
+    def was_set_back(self) -> bool:
+        """Whether it was since the last call."""
+        before, self._ahead = self._ahead, _ahead()
+        return self._ahead < before - _LEAST
+
+
+def forget_schedules(url: str) -> None:
+    """Delete all schedules, with the runs that lie ahead; `prefect deploy` then begins anew.
+
+    Raises:
+        httpx.HTTPError: the server at `url` doesn't answer.
+    """
+    for deployment, schedule in _schedules(url):
+        api.delete(url, f"deployments/{deployment['id']}/schedules/{schedule['id']}")
+
+
+def _schedules(url: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for deployment in api.post(url, "deployments/filter", {"limit": _DEPLOYMENTS}):
+        for schedule in deployment["schedules"]:
+            yield deployment, schedule
+
+
+def _ahead() -> float:
+    return time.time() - time.monotonic()
