@@ -257,7 +257,9 @@ def _has_heartbeat(url: str, since: datetime) -> bool:
 
 def _deploy(project: Project, environment: Mapping[str, str]) -> None:
     deploy = [*_PREFECT, "--no-prompt", "deploy", "--all"]
-    with services.log_file(project, "deploy").open("w") as log:
+    path = services.log_file(project, "deploy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as log:
         finished = processes.run(
             deploy, project.root, lambda line: print(line, file=log), environment
         )
