@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from prefect.settings import get_current_settings
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 REFUSED = "it wants a password; set PREFECT_API_AUTH_STRING to 'user:password'"
 TIMEOUT = 30.0  # s for one answer; on a busy machine a server that is starting takes long
@@ -21,8 +22,7 @@ def get(url: str, path: str) -> Any:
     Raises:
         httpx.HTTPError: it doesn't, or with an error.
     """
-    answer = httpx.get(f"{url}/api/{path}", headers=_headers(), timeout=TIMEOUT)
-    return answer.raise_for_status().json()
+    return _call("GET", url, path)
 
 
 def post(url: str, path: str, body: Any = None) -> Any:
@@ -31,9 +31,7 @@ def post(url: str, path: str, body: Any = None) -> Any:
     Raises:
         httpx.HTTPError: it doesn't answer, or with an error.
     """
-    document = {} if body is None else body
-    answer = httpx.post(f"{url}/api/{path}", json=document, headers=_headers(), timeout=TIMEOUT)
-    return answer.raise_for_status().json() if answer.content else None
+    return _call("POST", url, path, {} if body is None else body)
 
 
 def reason(exc: httpx.HTTPError) -> str:
@@ -53,3 +51,20 @@ def credentials() -> Mapping[str, str]:
 def _headers() -> dict[str, str]:
     token = b64encode("".join(credentials().values()).encode()).decode()
     return {"Authorization": f"Basic {token}"} if token else {}
+
+
+def _is_busy(exc: BaseException) -> bool:
+    """Whether another process holds Prefect's database, which passes; nothing was changed then."""
+    return isinstance(exc, httpx.HTTPStatusError) and exc.response.status_code == 503
+
+
+@retry(
+    retry=retry_if_exception(_is_busy),
+    stop=stop_after_delay(TIMEOUT),
+    wait=wait_fixed(1),
+    reraise=True,
+)
+def _call(method: str, url: str, path: str, body: Any = None) -> Any:
+    address = f"{url}/api/{path}"
+    answer = httpx.request(method, address, json=body, headers=_headers(), timeout=TIMEOUT)
+    return answer.raise_for_status().json() if answer.content else None
