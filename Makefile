@@ -36,7 +36,7 @@ repro: $(STAMP) ## run the pipeline with DVC alone
 	@dvc repro
 
 server: $(STAMP) ## start Prefect's server, worker and schedules on this machine
-	@python -m flows.server start
+	@python -m flows.server start $(if $(HOST),--host $(HOST))
 
 stop: $(STAMP) ## stop what 'make server' started
 	@python -m flows.server stop

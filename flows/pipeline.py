@@ -10,13 +10,14 @@ import click
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Failed
 
 from digits.core import locking, params, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.versioning import dvc
-from flows import alive, summary, tasks
+from flows import alive, api, summary, tasks
 from flows.summary import Step
 
 
@@ -74,6 +75,9 @@ def main(force: bool, wait: bool, push: bool) -> None:
     except KeyboardInterrupt:
         print("digits: interrupted; finished stages are kept, run again to resume", file=sys.stderr)
         sys.exit(130)
+    except PrefectHTTPStatusError as exc:
+        print(f"digits: Prefect's server refused the run: {api.reason(exc)}", file=sys.stderr)
+        sys.exit(2)
     result = state.result(raise_on_failure=False)
     if isinstance(result, BaseException):
         print(f"digits: {result}", file=sys.stderr)

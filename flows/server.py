@@ -1,8 +1,10 @@
 """`make server` and `make stop`: Prefect's server and UI, a worker, and prefect.yaml's deployments.
 
-Everything listens on loopback only; the database is in build/prefect.
+Everything listens on loopback, unless told otherwise; the database is in build/prefect.
 """
 
+import errno
+import ipaddress
 import socket
 import sys
 import time
@@ -13,6 +15,7 @@ from typing import Any
 
 import click
 import httpx
+from prefect.settings import get_current_settings
 
 from digits.core import locking, processes
 from digits.core.errors import DigitsError
@@ -21,6 +24,7 @@ from flows import alarms, api, clock, services
 
 _POOL = "digits"
 _HOST = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"
 _PORT = 4200  # Prefect's default; if it is taken, any free one
 _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
 _POLL = 0.2  # s
@@ -28,6 +32,8 @@ _PREFECT = (sys.executable, "-m", "prefect")
 # A run brings up to date what is stale: it trains if data or parameters have changed, say because
 # the batch was labelled and added, and else takes seconds. Drift that does no harm starts none.
 _TRAIN_ON_HARM = "Harm in new handwriting starts a training run"
+_FINISH_SILENT = "Runs whose worker died are crashed"
+_SILENCE = 300  # s; runs send a heartbeat every 30 s (compose.yaml), busy machines later
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,24 +42,30 @@ def command() -> None:
 
 
 @command.command()
+@click.option("--host", default=_HOST, show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), help=f"Default: {_PORT}, or a free one.")
-def start(port: int | None) -> None:
-    """Start everything; it keeps running when the terminal closes."""
+def start(host: str, port: int | None) -> None:
+    """Start everything; it keeps running when the terminal closes.
+
+    If PREFECT_SERVER_API_AUTH_STRING is set to 'user:password', every request must send it; other
+    machines can only be let in with it. Prefect's clients send PREFECT_API_AUTH_STRING.
+    """
     project = Project.find()
+    _check_auth(host)
     with processes.sigterm_interrupts(), _lock(project):
         url = services.url(project)
         if url and services.pid(project, "worker") and services.pid(project, "keeper"):
             click.echo(f"Already running at {url}. To stop: make stop")
             return
         services.stop(project)  # remains of an earlier start
-        port = free_port(port, _PORT)
+        port = free_port(port, _PORT, host)
         try:
-            _start(project, port)
+            url = _start(project, host, port)
         except BaseException:  # Ctrl-C too
             services.stop(project)
             raise
     logs = project.relative(services.log_file(project, "server").parent)
-    click.echo(f"UI: http://{_HOST}:{port}\nLogs: {logs}\nTo stop: make stop")
+    click.echo(f"UI: {url}\nLogs: {logs}\nTo stop: make stop")
 
 
 @command.command()
@@ -63,6 +75,25 @@ def stop() -> None:
     with _lock(project):
         stopped = services.stop(project)
     click.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing is running.")
+
+
+@command.command()
+def deploy() -> None:
+    """Register deployments and automations at PREFECT_API_URL, for a server on another machine.
+
+    'make server' does this for its own server. Here, runs that stay silent are finished by an
+    automation, as no keeper sees the processes of all workers.
+    """
+    project = Project.find()
+    url = (get_current_settings().api.url or "").removesuffix("/api")
+    if not url:
+        raise DigitsError("PREFECT_API_URL isn't set; 'make server' deploys to its own server")
+    try:
+        _register(project, url, services.server_environment(project, url))
+        _add_automation(url, _FINISH_SILENT, _finish_silent)
+    except httpx.HTTPError as exc:
+        raise DigitsError(f"{url}: {api.reason(exc)}") from exc
+    click.echo(f"Deployed to {url}")
 
 
 @command.command()
@@ -80,21 +111,56 @@ def status() -> None:
     sys.exit(0 if url and worker else 1)
 
 
-def _start(project: Project, port: int) -> None:
-    url = f"http://{_HOST}:{port}"
-    environment = services.server_environment(project, url)
-    server = ["--host", _HOST, "--port", str(port)]
+def _check_auth(host: str) -> None:
+    """Refuse to let in other machines without a password, or to start clients that lack it."""
+    settings = get_current_settings()
+    secret = settings.server.api.auth_string
+    if not secret and not _is_loopback(host):
+        raise DigitsError(
+            f"{host} can be reached from other machines, where anybody could run code on this one; "
+            "set PREFECT_SERVER_API_AUTH_STRING to 'user:password'"
+        )
+    if secret and settings.api.auth_string not in (None, secret):
+        raise DigitsError(
+            "PREFECT_SERVER_API_AUTH_STRING and PREFECT_API_AUTH_STRING are different; "
+            "unset the second, or make them equal"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+
+
+def _start(project: Project, host: str, port: int) -> str:
+    """Start all services, and return the address at which this machine reaches them."""
+    url = f"http://{_HOST if host == _EVERYWHERE else host}:{port}"
+    environment = {**services.server_environment(project, url), **api.credentials()}
+    server = ["--host", host, "--port", str(port)]
     _start_service(project, "server", server, environment, lambda: _is_healthy(url))
     since = datetime.now(UTC)
     worker = ["--name", f"{_POOL}-{port}", "--pool", _POOL, "--type", "process"]
     _start_service(project, "worker", worker, environment, lambda: _has_heartbeat(url, since))
-    click.echo("Deploying prefect.yaml…")
-    _deploy(project, environment)
-    if all(known["name"] != _TRAIN_ON_HARM for known in api.post(url, "automations/filter")):
-        api.post(url, "automations/", _train_on_harm(url))
+    _register(project, url, environment)
     keeper = [sys.executable, "-m", "flows.keeper"]
     services.start(project, "keeper", keeper, environment)
     services.record_url(project, url)
+    return url
+
+
+def _register(project: Project, url: str, environment: Mapping[str, str]) -> None:
+    """Register prefect.yaml's deployments, and the automation that belongs to them."""
+    click.echo("Deploying prefect.yaml…")
+    _deploy(project, environment)
+    _add_automation(url, _TRAIN_ON_HARM, _train_on_harm)
+
+
+def _add_automation(url: str, name: str, automation: Callable[[str], dict[str, Any]]) -> None:
+    """Create an automation, unless there is one of this name: it may have been changed."""
+    if all(known["name"] != name for known in api.post(url, "automations/filter")):
+        api.post(url, "automations/", {"name": name, **automation(url)})
 
 
 def report_harm(project: Project, batch: str, payload: Mapping[str, Any]) -> bool:
@@ -108,9 +174,11 @@ def report_harm(project: Project, batch: str, payload: Mapping[str, Any]) -> boo
         return False
     event = alarms.document("harmful", batch, payload)
     try:
-        httpx.post(f"{url}/api/events", json=[event], timeout=api.TIMEOUT).raise_for_status()
+        api.post(url, "events", [event])
     except httpx.HTTPError as exc:
-        raise DigitsError(f"{url} didn't take the event {alarms.HARMFUL} ({exc})") from exc
+        raise DigitsError(
+            f"{url} didn't take the event {alarms.HARMFUL}: {api.reason(exc)}"
+        ) from exc
     return True
 
 
@@ -126,10 +194,8 @@ def renew_schedules(project: Project, url: str) -> None:
 
 
 def _train_on_harm(url: str) -> dict[str, Any]:
-    answer = httpx.get(f"{url}/api/deployments/name/digits-pipeline/train", timeout=api.TIMEOUT)
-    deployment = answer.raise_for_status().json()["id"]
+    deployment = api.get(url, "deployments/name/digits-pipeline/train")["id"]
     return {
-        "name": _TRAIN_ON_HARM,
         "description": f"The event {alarms.HARMFUL}, of the monitor or of 'digits label'.",
         "trigger": {
             "type": "event",
@@ -140,6 +206,31 @@ def _train_on_harm(url: str) -> dict[str, Any]:
             "within": 0,
         },
         "actions": [{"type": "run-deployment", "source": "selected", "deployment_id": deployment}],
+    }
+
+
+def _finish_silent(_: str) -> dict[str, Any]:
+    """Crash runs whose worker died; a finished run stays as it is, and a living one can finish."""
+    return {
+        "description": f"No heartbeat for {_SILENCE} s: its worker was killed, or is cut off.",
+        "trigger": {
+            "type": "event",
+            "posture": "Proactive",
+            "after": ["prefect.flow-run.Pending", "prefect.flow-run.heartbeat"],
+            "expect": ["prefect.flow-run.*"],
+            "match": {"prefect.resource.id": "prefect.flow-run.*"},
+            "for_each": ["prefect.resource.id"],
+            "threshold": 1,
+            "within": _SILENCE,
+        },
+        "actions": [
+            {
+                "type": "change-flow-run-state",
+                "state": "CRASHED",
+                "name": "Crashed",
+                "message": f"Nothing was heard of it for {_SILENCE} s.",
+            }
+        ],
     }
 
 
@@ -166,7 +257,7 @@ def _start_service(
 
 
 def _is_healthy(url: str) -> bool:
-    return httpx.get(f"{url}/api/health", timeout=api.TIMEOUT).json() is True
+    return api.get(url, "health") is True
 
 
 def _has_heartbeat(url: str, since: datetime) -> bool:
@@ -177,7 +268,9 @@ def _has_heartbeat(url: str, since: datetime) -> bool:
 
 def _deploy(project: Project, environment: Mapping[str, str]) -> None:
     deploy = [*_PREFECT, "--no-prompt", "deploy", "--all"]
-    with services.log_file(project, "deploy").open("w") as log:
+    path = services.log_file(project, "deploy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as log:
         finished = processes.run(
             deploy, project.root, lambda line: print(line, file=log), environment
         )
@@ -186,21 +279,25 @@ def _deploy(project: Project, environment: Mapping[str, str]) -> None:
         raise DigitsError(f"'prefect deploy' exited with {code}; {end_of_log}")
 
 
-def free_port(wanted: int | None, usual: int) -> int:
+def free_port(wanted: int | None, usual: int, host: str = _HOST) -> int:
     """The wanted port; if none is, the usual one or, if that is taken, another.
 
     Raises:
-        DigitsError: the wanted port is taken.
+        DigitsError: the wanted port is taken, or the host isn't an IPv4 address of this machine.
     """
+    problem: OSError | None = None
     for port in [wanted] if wanted else [usual, 0]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((_HOST, port))
-            except OSError:
+                probe.bind((host, port))
+            except OSError as exc:
+                problem = exc
                 continue
             return int(probe.getsockname()[1])
-    raise DigitsError(f"port {wanted} of {_HOST} is taken; choose another with --port")
+    if wanted and problem and problem.errno == errno.EADDRINUSE:
+        raise DigitsError(f"port {wanted} of {host} is taken; choose another with --port")
+    raise DigitsError(f"can't listen on {host}: {problem}; choose another with --host")
 
 
 def _lock(project: Project) -> AbstractContextManager[None]:

@@ -83,6 +83,8 @@ def environment(project: Project) -> dict[str, str]:
     }
     if address := url(project):
         values["PREFECT_API_URL"] = f"{address}/api"
+        if string := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+            values["PREFECT_API_AUTH_STRING"] = string
     return {key: os.environ.get(key, value) for key, value in values.items()}
 
 
@@ -96,7 +98,7 @@ def server_environment(project: Project, address: str) -> dict[str, str]:
         processes.WATCHED_PIDS: "",  # services outlive the process that starts them
         "NO_COLOR": "1",
         "PREFECT_API_URL": f"{address}/api",
-        "PREFECT_UI_API_URL": f"{address}/api",
+        "PREFECT_UI_API_URL": "/api",  # by whatever name a browser calls this machine
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,  # no other web page may call the API
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "DIGITS_ROOT": str(project.root),

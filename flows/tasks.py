@@ -19,6 +19,7 @@ from digits.core.project import Project
 from digits.core.stage import RESULT_PATH
 from digits.versioning import dvc
 from flows import summary
+from flows.redaction import redact
 from flows.summary import Step
 
 # Whole lines that are left out of the log. DVC has no switch for its hints: --quiet hides its
@@ -114,7 +115,7 @@ def _push(project: Project, deadline: float) -> str:
             dvc.push(project, max(1.0, deadline - time.monotonic()))
             return ""
         except DigitsError as exc:
-            problem = str(exc)
+            problem = redact(str(exc))
         if time.monotonic() > deadline:
             break
     return problem
@@ -149,10 +150,11 @@ def _failed(step: str, finished: processes.Finished, result: Mapping[str, Any]) 
     else:
         last_lines = "".join(f"\n  {line}" for line in finished.tail if line)
         message = f"{step} failed with exit code {finished.code}{last_lines}"
+    message = redact(message)
     error = Verdict if result.get("exit_code") == Verdict.exit_code else StageError
     return Failed(message=message.partition("\n")[0], data=error(message))
 
 
 def _log(line: str) -> None:
     if line and not _NOISE.fullmatch(line):
-        get_run_logger().info(line)
+        get_run_logger().info(redact(line))

@@ -23,10 +23,12 @@ REPOSITORY = Path(__file__).parent.parent
 _START = 200.0  # s
 
 
-def server(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def server(
+    project: Project, *arguments: str, **settings: str
+) -> "subprocess.CompletedProcess[str]":
     """Run `python -m flows.server`, as the Makefile does, without the user's Prefect settings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    environment["PREFECT_WORKER_QUERY_SECONDS"] = "1"
+    environment |= {"PREFECT_WORKER_QUERY_SECONDS": "1", **settings}
     return subprocess.run(
         [sys.executable, "-m", "flows.server", *arguments],
         cwd=project.root,
