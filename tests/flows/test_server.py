@@ -40,6 +40,7 @@ def test_start_is_idempotent_and_stop_ends_everything(project: Project) -> None:
     assert {d["name"]: d["work_pool_name"] for d in api_filter(url, "deployments")} == {
         "train": "digits",
         "monitor": "digits",
+        "maintain": "digits",
     }
     assert services.environment(project)["PREFECT_API_URL"] == f"{url}/api"
 
