@@ -116,6 +116,6 @@ def test_a_branch_that_cannot_be_read_stops_it(project: Project) -> None:
     git(project.root, "checkout", "-q", "main")
     git(project.root, "stash", "pop", "--quiet")
     before = cached(project)
-    with pytest.raises(DigitsError, match="dvc gc: failed to collect 'side'"):
+    with pytest.raises(DigitsError, match="dvc gc: Failed to collect 'side"):
         garbage.remove(project, SINCE)
     assert cached(project) == before
