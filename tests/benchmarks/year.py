@@ -34,6 +34,7 @@ from benchmarks.bench import Bench, Result
 from digits.core import files
 from digits.core.project import Project
 from digits.formatting import markdown_table
+from digits.zoo.machine import machine
 from flows import services, status
 
 REPORT = "year"
@@ -532,6 +533,11 @@ def _write(
     files.write_text(path.with_suffix(".md"), _page(templates, months, pages, minutes))
 
 
+def _machine() -> str:
+    computer = machine()
+    return f"{computer['cpu']}, {computer['cores']} cores"
+
+
 def _page(
     templates: dict[str, str],
     months: list[dict[str, Any]],
@@ -570,7 +576,7 @@ def _page(
         [
             "# A year of schedules",
             "",
-            f"`make bench NAME={REPORT}`, {minutes:.0f} minutes: rows of real runs, replayed in "
+            f"`make bench NAME={REPORT}`, {minutes:.0f} minutes on {_machine()}: rows of real runs, replayed in "
             f"Prefect's database every {EVERY} minutes (monitor; {BATCHES} times a day with a "
             "batch), nightly (maintain) and weekly (train). Prefect's vacuum runs once a simulated "
             "day with the settings of `make server`: runs are kept for 90 days, events for 7. "

@@ -42,6 +42,8 @@ def test_start_is_idempotent_and_stop_ends_everything(project: Project) -> None:
         "monitor": "digits",
         "maintain": "digits",
     }
+    settings = httpx.get(f"{url}/api/admin/settings").json()
+    assert "flow_runs" in settings["server"]["services"]["db_vacuum"]["enabled"]  # old ones go
     assert services.environment(project)["PREFECT_API_URL"] == f"{url}/api"
 
     again = server(project, "start")
