@@ -576,7 +576,8 @@ def _page(
         [
             "# A year of schedules",
             "",
-            f"`make bench NAME={REPORT}`, {minutes:.0f} minutes on {_machine()}: rows of real runs, replayed in "
+            f"`make bench NAME={REPORT}`, {minutes:.0f} minutes on {_machine()}: "
+            "rows of real runs, replayed in "
             f"Prefect's database every {EVERY} minutes (monitor; {BATCHES} times a day with a "
             "batch), nightly (maintain) and weekly (train). Prefect's vacuum runs once a simulated "
             "day with the settings of `make server`: runs are kept for 90 days, events for 7. "
