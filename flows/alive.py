@@ -21,7 +21,7 @@ from digits.core.project import Project
 from flows import api, services
 
 _VARIABLE = "PREFECT__FLOW_RUN_ID"
-_FLOWS = ("digits-pipeline", "digits-monitor")
+_FLOWS = ("digits-pipeline", "digits-monitor", "digits-maintain")
 _UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")
 _PAGE = 200
 MESSAGE = "Its process is gone: it was killed, or the machine went down."

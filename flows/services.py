@@ -20,6 +20,7 @@ from digits.core.project import Project
 _NAMES = ("server", "worker", "keeper")  # in the order in which they start
 _GRACE = 15.0  # s from SIGTERM to SIGKILL; Prefect's worker gives its runs 10 s
 _POLL = 0.1  # s
+_LOG_LIMIT = 10 << 20  # bytes; a worker's log grows by a few lines with each run
 
 
 def state_file(project: Project) -> Path:
@@ -101,6 +102,8 @@ def server_environment(project: Project, address: str) -> dict[str, str]:
         "PREFECT_UI_API_URL": "/api",  # by whatever name a browser calls this machine
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,  # no other web page may call the API
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # the server deletes what is past the retention that prefect.yaml tells; by default, no runs
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "DIGITS_ROOT": str(project.root),
     }
 
@@ -119,7 +122,9 @@ def start(
     """
     log = log_file(project, name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab" if append else "wb") as output:
+    if not append:
+        log.unlink(missing_ok=True)
+    with log.open("ab") as output:  # appending, so that trim_logs may shorten it meanwhile
         process = subprocess.Popen(
             command,
             cwd=project.root,
@@ -135,6 +140,26 @@ def start(
     with suppress(psutil.Error):  # raised if it has ended
         while not psutil.Process(process.pid).cmdline():  # empty for a moment after exec
             time.sleep(_POLL)
+
+
+def trim_logs(project: Project) -> list[str]:
+    """Keep the last tenth of logs over 10 MiB, and return the names of the trimmed services.
+
+    A line that is written at this moment may be lost.
+    """
+    trimmed = []
+    for name in _NAMES:
+        log = log_file(project, name)
+        if log.is_file() and log.stat().st_size > _LOG_LIMIT:
+            with log.open("r+b") as file:
+                file.seek(-_LOG_LIMIT // 10, os.SEEK_END)
+                file.readline()  # the rest of a line
+                end = file.read()
+                file.truncate(0)
+                file.seek(0)
+                file.write(end)
+            trimmed.append(name)
+    return trimmed
 
 
 def record_url(project: Project, address: str) -> None:

@@ -40,7 +40,10 @@ def test_start_is_idempotent_and_stop_ends_everything(project: Project) -> None:
     assert {d["name"]: d["work_pool_name"] for d in api_filter(url, "deployments")} == {
         "train": "digits",
         "monitor": "digits",
+        "maintain": "digits",
     }
+    settings = httpx.get(f"{url}/api/admin/settings").json()
+    assert "flow_runs" in settings["server"]["services"]["db_vacuum"]["enabled"]  # old ones go
     assert services.environment(project)["PREFECT_API_URL"] == f"{url}/api"
 
     again = server(project, "start")

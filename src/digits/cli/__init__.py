@@ -17,7 +17,7 @@ _SECTIONS = {
     "Build": {
         "run": "Run the pipeline; only what changed is rebuilt.",
         "fetch": "Download the raw data and check it.",
-        "status": "Show the champion, the data version, stale stages and recent runs.",
+        "status": "Show the champion, the data version, stale stages, last and next runs.",
         "report": "Write the HTML report and the README's results table.",
     },
     "Handwriting": {

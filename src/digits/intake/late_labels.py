@@ -6,6 +6,7 @@ build/monitor has two files for each batch that was checked: <batch>.json with t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,23 @@ def comparisons(project: Project) -> list[Comparison]:
     """All comparisons so far, by name of the batch."""
     documents = (files.read_json(path) for path in sorted(inbox.results(project).glob("*.json")))
     return [Comparison(**one[_KEY]) for one in documents if one.get(_KEY)]
+
+
+def old_results(project: Project, since: datetime) -> list[Path]:
+    """Files in build/monitor of batches without labels, if all of a batch's are older than `since`.
+
+    Estimates beside the truth are kept: they tell how far estimates can be trusted.
+    """
+    batches: dict[str, list[Path]] = {}
+    for path in sorted(inbox.results(project).glob("*.*")):
+        batches.setdefault(path.stem, []).append(path)
+    old: list[Path] = []
+    for paths in batches.values():
+        if max(path.stat().st_mtime for path in paths) < since.timestamp() and not any(
+            path.suffix == ".json" and files.read_json(path).get(_KEY) for path in paths
+        ):
+            old += paths
+    return old
 
 
 def trust(compared: Sequence[Comparison]) -> dict[str, Any]:
