@@ -3,6 +3,7 @@
 Everything listens on loopback only; the database is in build/prefect.
 """
 
+import os
 import socket
 import sys
 import time
@@ -17,13 +18,14 @@ import httpx
 from digits.core import locking, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from flows import alarms, api, services
+from flows import alarms, api, notifications, services
 
 _POOL = "digits"
 _HOST = "127.0.0.1"
 _PORT = 4200  # Prefect's default; if it is taken, any free one
 _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
 _POLL = 0.2  # s
+_INBOX = "build/inbox"  # as in prefect.yaml
 _PREFECT = (sys.executable, "-m", "prefect")
 # A run brings up to date what is stale: it trains if data or parameters have changed, say because
 # the batch was labelled and added, and else takes seconds. Drift that does no harm starts none.
@@ -38,22 +40,51 @@ def command() -> None:
 @command.command()
 @click.option("--port", type=click.IntRange(1, 65535), help=f"Default: {_PORT}, or a free one.")
 def start(port: int | None) -> None:
-    """Start everything; it keeps running when the terminal closes."""
+    """Start everything; it keeps running when the terminal closes.
+
+    If DIGITS_NOTIFY is an address, messages about failed runs and about drift are sent to it: a
+    webhook of Slack or Discord, or any other URL of Apprise, such as mailto://user:password@host.
+    """
     project = Project.find()
+    notify = os.environ.pop(notifications.VARIABLE, "")  # a secret: no service inherits it
+    if notify:
+        notifications.check(notify)
     with processes.sigterm_interrupts(), _lock(project):
         url = services.url(project)
         if url and services.pid(project, "worker") and services.pid(project, "keeper"):
-            click.echo(f"Already running at {url}. To stop: make stop")
+            click.echo("Already running.")
+            _tell(project, url)
             return
         services.stop(project)  # remains of an earlier start
         port = free_port(port, _PORT)
         try:
-            _start(project, port)
+            _start(project, port, notify)
         except BaseException:  # Ctrl-C too
             services.stop(project)
             raise
+    _tell(project, f"http://{_HOST}:{port}")
+    if not notify:
+        click.echo(
+            "Nobody is notified of failed runs and drift. To change that: make stop, then "
+            f"{notifications.VARIABLE}=… make server, with a webhook of Slack or Discord"
+        )
+
+
+def _tell(project: Project, url: str) -> None:
+    """Print how to talk to the server."""
     logs = project.relative(services.log_file(project, "server").parent)
-    click.echo(f"UI: http://{_HOST}:{port}\nLogs: {logs}\nTo stop: make stop")
+    lines = {
+        "UI": url,
+        "Logs": logs,
+        "Inbox": f"{project.root / _INBOX}; each file or folder in it is a batch",
+        "In a shell": f"export PREFECT_API_URL={url}/api",
+        "Train now": "prefect deployment run digits-pipeline/train",
+        "Check the inbox now": "prefect deployment run digits-monitor/monitor",
+        "To stop": "make stop",
+    }
+    width = max(map(len, lines)) + 2
+    for name, text in lines.items():
+        click.echo(f"{name + ':':{width}}{text}")
 
 
 @command.command()
@@ -80,7 +111,7 @@ def status() -> None:
     sys.exit(0 if url and worker else 1)
 
 
-def _start(project: Project, port: int) -> None:
+def _start(project: Project, port: int, notify: str) -> None:
     url = f"http://{_HOST}:{port}"
     environment = services.server_environment(project, url)
     server = ["--host", _HOST, "--port", str(port)]
@@ -92,6 +123,7 @@ def _start(project: Project, port: int) -> None:
     _deploy(project, environment)
     if all(known["name"] != _TRAIN_ON_HARM for known in api.post(url, "automations/filter")):
         api.post(url, "automations/", _train_on_harm(url))
+    notifications.install(environment, notify)
     keeper = [sys.executable, "-m", "flows.keeper"]
     services.start(project, "keeper", keeper, environment)
     services.record_url(project, url)
