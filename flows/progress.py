@@ -95,7 +95,7 @@ class Progress:
             return f"{head}first run, no estimate"
         left = self._ends - now
         if left <= 0:
-            return f"{head}longer than last time, {duration(round(now - self._begun))} so far"
+            return f"{head}longer than estimated, {duration(round(now - self._begun))} so far"
         others = [self._estimate(step) for step in self._waiting]
         run = ""
         if None not in others:
