@@ -6,6 +6,7 @@ from typing import Any, Literal
 from prefect.events import Event, emit_event
 
 HARMFUL = "digits.harmful"
+DRIFT = "digits.drift"
 
 Status = Literal["drift", "harmful"]
 

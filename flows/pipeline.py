@@ -4,26 +4,34 @@ DVC knows the dependencies; this flow gives order, logs, retries and a summary.
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import click
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Failed
 
 from digits.core import locking, params, processes
-from digits.core.errors import DigitsError
+from digits.core.errors import BusyError, DigitsError
 from digits.core.project import Project
 from digits.versioning import dvc
 from flows import alive, api, summary, tasks
-from flows.summary import Step
+from flows.names import rename
+from flows.progress import Progress, expected_steps
+
+_NamedTask = tuple[str, Callable[[], State[Any]]]
 
 
-@flow(name="digits-pipeline", flow_run_name="pipeline", validate_parameters=False)
+@flow(name="digits-pipeline", flow_run_name="pipeline")
 def pipeline(force: bool = False, wait: bool = False, push: bool = True) -> State[Any]:
     """From raw data to a trained and evaluated model and a drift report.
+
+    The run's name says what it did.
 
     Args:
         force: run every stage, even if nothing changed.
@@ -34,32 +42,68 @@ def pipeline(force: bool = False, wait: bool = False, push: bool = True) -> Stat
         A completed state with the steps, or a failed state with the `DigitsError`.
     """
     project = Project.find()
-    lock = project.state / "run.lock"
+    lock = locking.exclusive(
+        *(project.state / "run.lock", "digits run", wait),
+        on_wait=get_run_logger().info,
+        hint=", or add --wait",
+    )
     try:
         params.load(project.params)
-        with (
-            alive.registered(project),
-            locking.exclusive(lock, "digits run", wait, hint=", or add --wait"),
-        ):
-            steps = _run_steps(project, force, push)
-            create_markdown_artifact(
-                key="digits-result",
-                markdown=summary.markdown(project, steps),
-                description="Test results, drift, what ran and how long it took, reports",
-            )
-            return Completed(message=summary.headline(project), data=steps)
+        with alive.registered(project), lock:
+            return _run(project, force, push)
+    except BusyError as exc:
+        rename("pipeline: another one is running")
+        return Failed(message=str(exc), data=exc)
     except DigitsError as exc:
+        rename("pipeline: failed")
         return Failed(message=str(exc), data=exc)
 
 
-def _run_steps(project: Project, force: bool, push: bool) -> list[Step]:
-    """Run one step after the other; the first that fails raises its error."""
-    stages = (tasks.run_stage(stage, project.root, force).result() for stage in params.STAGES)
-    first = tasks.fetch(project.root).result()
-    last = (tasks.gate, tasks.report, tasks.verify)
-    steps = [first, *stages, *(step(project.root).result() for step in last)]
-    remote = dvc.default_remote(project) if push else ""
-    return [*steps, tasks.push(project.root, remote).result()] if remote else steps
+def _run(project: Project, force: bool, push: bool) -> State[Any]:
+    """Run what has to be run; the first step that fails ends the run."""
+    with ThreadPoolExecutor(1) as pool:  # each question takes DVC half a second
+        remote = pool.submit(dvc.default_remote, project) if push else None
+        stale = summary.stale(project)
+    idle = not stale and not force
+    progress = Progress(project, () if idle else expected_steps(project, stale, force))
+    todo = _nothing_to_do() if idle else _todo(project, force, progress)
+    done = []
+    try:
+        with progress.shown():
+            for name, task in todo:
+                if text := progress.begin(name):
+                    get_run_logger().info(text)
+                done.append(task().result())
+                progress.end(done[-1])
+            if remote and (name := remote.result()):
+                done.append(tasks.push(project.root, name).result())
+    except DigitsError as exc:
+        rename(f"pipeline: {progress.current} failed")
+        return Failed(message=str(exc), data=exc)
+    rename(f"pipeline: {summary.what_was_done(project, done)}")
+    create_markdown_artifact(
+        key="digits-result",
+        markdown=summary.markdown(project, done) + summary.pictures(project, done),
+        description="Test results, drift, what ran and how long it took, reports",
+    )
+    result = summary.headline(project)
+    return Completed(message=f"nothing to do; {result}" if idle else result, data=done)
+
+
+def _todo(project: Project, force: bool, progress: Progress) -> Iterator[_NamedTask]:
+    """The steps in their order."""
+    root = project.root
+    yield "fetch", partial(tasks.fetch, root)
+    for stage in params.STAGES:
+        yield stage, partial(tasks.run_stage, stage, root, force, progress.line)
+    for name, task in (("gate", tasks.gate), ("report", tasks.report), ("verify", tasks.verify)):
+        yield name, partial(task, root)
+
+
+def _nothing_to_do() -> Iterator[_NamedTask]:
+    """Raw data, stages and the report page are up to date: the steps are shown, but don't run."""
+    for name in ("fetch", *params.STAGES):
+        yield name, partial(tasks.unchanged, name)
 
 
 @click.command()

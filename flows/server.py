@@ -5,6 +5,7 @@ Everything listens on loopback, unless told otherwise; the database is in build/
 
 import errno
 import ipaddress
+import os
 import socket
 import sys
 import time
@@ -20,7 +21,7 @@ from prefect.settings import get_current_settings
 from digits.core import locking, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from flows import alarms, api, clock, services
+from flows import alarms, api, clock, notifications, services
 
 _POOL = "digits"
 _HOST = "127.0.0.1"
@@ -28,6 +29,7 @@ _EVERYWHERE = "0.0.0.0"
 _PORT = 4200  # Prefect's default; if it is taken, any free one
 _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
 _POLL = 0.2  # s
+_INBOX = "build/inbox"  # as in prefect.yaml
 _PREFECT = (sys.executable, "-m", "prefect")
 # A run brings up to date what is stale: it trains if data or parameters have changed, say because
 # the batch was labelled and added, and else takes seconds. Drift that does no harm starts none.
@@ -49,23 +51,51 @@ def start(host: str, port: int | None) -> None:
 
     If PREFECT_SERVER_API_AUTH_STRING is set to 'user:password', every request must send it; other
     machines can only be let in with it. Prefect's clients send PREFECT_API_AUTH_STRING.
+
+    If DIGITS_NOTIFY is an address, messages about failed runs and about drift are sent to it: a
+    webhook of Slack or Discord, or any other URL of Apprise, such as mailto://user:password@host.
     """
     project = Project.find()
     _check_auth(host)
+    notify = os.environ.pop(notifications.VARIABLE, "")  # a secret: no service inherits it
+    if notify:
+        notifications.check(notify)
     with processes.sigterm_interrupts(), _lock(project):
         url = services.url(project)
         if url and services.pid(project, "worker") and services.pid(project, "keeper"):
-            click.echo(f"Already running at {url}. To stop: make stop")
+            click.echo("Already running.")
+            _tell(project, url)
             return
         services.stop(project)  # remains of an earlier start
         port = free_port(port, _PORT, host)
         try:
-            url = _start(project, host, port)
+            url = _start(project, host, port, notify)
         except BaseException:  # Ctrl-C too
             services.stop(project)
             raise
+    _tell(project, url)
+    if not notify:
+        click.echo(
+            "Nobody is notified of failed runs and drift. To change that: make stop, then "
+            f"{notifications.VARIABLE}=… make server, with a webhook of Slack or Discord"
+        )
+
+
+def _tell(project: Project, url: str) -> None:
+    """Print how to talk to the server."""
     logs = project.relative(services.log_file(project, "server").parent)
-    click.echo(f"UI: {url}\nLogs: {logs}\nTo stop: make stop")
+    lines = {
+        "UI": url,
+        "Logs": logs,
+        "Inbox": f"{project.root / _INBOX}; each file or folder in it is a batch",
+        "In a shell": f"export PREFECT_API_URL={url}/api",
+        "Train now": "prefect deployment run digits-pipeline/train",
+        "Check the inbox now": "prefect deployment run digits-monitor/monitor",
+        "To stop": "make stop",
+    }
+    width = max(map(len, lines)) + 2
+    for name, text in lines.items():
+        click.echo(f"{name + ':':{width}}{text}")
 
 
 @command.command()
@@ -134,7 +164,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _start(project: Project, host: str, port: int) -> str:
+def _start(project: Project, host: str, port: int, notify: str) -> str:
     """Start all services, and return the address at which this machine reaches them."""
     url = f"http://{_HOST if host == _EVERYWHERE else host}:{port}"
     environment = {**services.server_environment(project, url), **api.credentials()}
@@ -144,6 +174,7 @@ def _start(project: Project, host: str, port: int) -> str:
     worker = ["--name", f"{_POOL}-{port}", "--pool", _POOL, "--type", "process"]
     _start_service(project, "worker", worker, environment, lambda: _has_heartbeat(url, since))
     _register(project, url, environment)
+    notifications.install(environment, notify)
     keeper = [sys.executable, "-m", "flows.keeper"]
     services.start(project, "keeper", keeper, environment)
     services.record_url(project, url)

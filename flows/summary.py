@@ -9,7 +9,7 @@ from digits.core import files, params
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from digits.data import mnist
-from digits.formatting import duration, markdown_table, markdown_text
+from digits.formatting import duration, markdown_table, markdown_text, percent
 from digits.gate import verification
 from digits.registry import decision
 from digits.reports import gate
@@ -37,12 +37,14 @@ class Step:
     note: str = ""  # shown below the table
 
 
-def up_to_date(project: Project) -> bool:
-    """Whether raw data, every stage's results and the HTML report match the files in the tree."""
-    sha256 = params.load(project.params).fetch.sha256
-    if not project.index_page.is_file() or mnist.verify(project.mnist, sha256):
-        return False
-    return not dvc.status(project)
+def stale(project: Project) -> set[str]:
+    """The steps whose results don't match the files in the tree, and data.dvc if data/ doesn't."""
+    found = set(dvc.status(project))
+    if mnist.verify(project.mnist, params.load(project.params).fetch.sha256):
+        found.add("fetch")
+    if not project.index_page.is_file():
+        found.add("report")
+    return found
 
 
 def headline(project: Project) -> str:
@@ -53,6 +55,35 @@ def headline(project: Project) -> str:
         f"accuracy {test['accuracy']:.4f} ({low:.4f}–{high:.4f}) on {test['n']:,} test images, "
         f"{test['errors']} misread"
     )
+
+
+def what_was_done(project: Project, steps: Sequence[Step]) -> str:
+    """What a run did, for its name."""
+    ran = [step.name for step in steps if step.result == "ran" and step.name in params.STAGES]
+    accuracy = f"accuracy {percent(_test_results(project)['accuracy'])}"
+    if "train" in ran:
+        done = f"trained, {accuracy}"
+    else:
+        done = f"{', '.join(ran)} ran, {accuracy}" if ran else "nothing changed"
+    failed = "".join(f"; {step.name} failed" for step in steps if step.result == "failed")
+    return done + failed
+
+
+def pictures(project: Project, steps: Sequence[Step]) -> str:
+    """Pictures of what ran as Markdown: how training went, and what was misread."""
+    from flows import pictures
+
+    ran = {step.name for step in steps if step.result == "ran"}
+    plots = {
+        "train": ("curves.png", "Training"),
+        "evaluate": ("mistakes.png", "Misread test images"),
+    }
+    shown = [
+        pictures.markdown(project.plots / file, title)
+        for step, (file, title) in plots.items()
+        if step in ran
+    ]
+    return "".join(f"\n{picture}\n" for picture in shown if picture)
 
 
 def rebuild_note(project: Project) -> str:

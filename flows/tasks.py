@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -56,12 +56,22 @@ def fetch(root: Path) -> State[Any]:
 
 
 @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE)
-def run_stage(stage: str, root: Path, force: bool = False) -> State[Any]:
-    """Bring one stage up to date with DVC."""
+def run_stage(
+    stage: str, root: Path, force: bool = False, on_line: Callable[[str], None] = lambda _: None
+) -> State[Any]:
+    """Bring one stage up to date with DVC; `on_line` gets each line that it prints."""
     options = ["--force"] if force else []
     with TemporaryDirectory(prefix="digits-") as folder:
         result = Path(folder) / "result.json"
-        return _run(stage, ["dvc", "repro", "--single-item", *options, stage], root, result)
+        command = ["dvc", "repro", "--single-item", *options, stage]
+        return _run(stage, command, root, result, on_line)
+
+
+@task(name="unchanged", task_run_name="{step}", cache_policy=NO_CACHE)
+def unchanged(step: str) -> State[Any]:
+    """Show a step that is known to be up to date, without running it."""
+    _log(f"{step}: up to date")
+    return _ended(Step(step, "unchanged", 0.0))
 
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE)
@@ -71,7 +81,7 @@ def gate(root: Path) -> State[Any]:
     note = summary.gate_note(Project(root))
     _log(note)
     seconds = round(time.monotonic() - start, 1)
-    return Completed(message="ran", data=Step("gate", "ran", seconds, note))
+    return _ended(Step("gate", "ran", seconds, note))
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
@@ -87,7 +97,7 @@ def verify(root: Path) -> State[Any]:
     note = summary.rebuild_note(Project(root))
     _log(note)
     seconds = round(time.monotonic() - start, 1)
-    return Completed(message="ran", data=Step("verify", "ran", seconds, note))
+    return _ended(Step("verify", "ran", seconds, note))
 
 
 @task(name="push", task_run_name="push", cache_policy=NO_CACHE)
@@ -121,26 +131,43 @@ def _push(project: Project, deadline: float) -> str:
     return problem
 
 
-def _run(step: str, command: list[str], root: Path, result_path: Path | None = None) -> State[Any]:
+def _run(
+    step: str,
+    command: list[str],
+    root: Path,
+    result_path: Path | None = None,
+    on_line: Callable[[str], None] = lambda _: None,
+) -> State[Any]:
     """Run `python -m command`.
 
     Args:
         result_path: where the stage, if DVC runs it, writes its result (see `digits.core.stage`).
+        on_line: gets each line of output, besides the log.
 
     Returns:
         A completed state with a `Step`, or a failed state with the error.
     """
+
+    def take(line: str) -> None:
+        _log(line)
+        on_line(line)
+
     environment = {RESULT_PATH: str(result_path)} if result_path else {}
     start = time.monotonic()
     with processes.sigterm_interrupts():
-        finished = processes.run([sys.executable, "-m", *command], root, _log, environment)
+        finished = processes.run([sys.executable, "-m", *command], root, take, environment)
     seconds = round(time.monotonic() - start, 1)
     ran = result_path is None or result_path.exists()
     result = files.read_json(result_path) if result_path and ran else {}
     if finished.code == 0:
-        done = Step(step, "ran" if ran else "unchanged", seconds)
-        return Completed(message=done.result, data=done)
+        return _ended(Step(step, "ran" if ran else "unchanged", seconds))
     return _failed(step, finished, result)
+
+
+def _ended(step: Step) -> State[Any]:
+    """The completed state of a step; its name says whether anything was done."""
+    name = "Unchanged" if step.result == "unchanged" else "Completed"
+    return Completed(name=name, message=step.result, data=step)
 
 
 def _failed(step: str, finished: processes.Finished, result: Mapping[str, Any]) -> State[Any]:

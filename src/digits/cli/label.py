@@ -55,17 +55,19 @@ def command(batch: str | None, file: Path | None, as_json: bool) -> None:
     else:
         _show(compared)
     if found and found.harmful:
-        started = server.report_harm(project, found.batch, vars(found))
+        summary = (
+            f"{found.batch}: harmful: {found.accuracy:.1%} of {found.n:,} labelled pictures are "
+            f"read right ({found.low:.1%} to {found.high:.1%}); tolerated is "
+            f"{found.lowest_tolerated:.1%}"
+        )
+        payload = {**vars(found), "summary": summary}
+        started = server.report_harm(project, found.batch, payload)
         click.echo(
             "Next: the event digits.harmful starts a training run on the server."
             if started
             else "Next: look at the pictures; add them with 'digits add' and run 'digits run'."
         )
-        raise Verdict(
-            f"{found.batch}: harmful: {found.accuracy:.1%} of {found.n:,} labelled pictures are "
-            f"read right ({found.low:.1%} to {found.high:.1%}); tolerated is "
-            f"{found.lowest_tolerated:.1%}"
-        )
+        raise Verdict(summary)
 
 
 def _show(compared: list[Comparison]) -> None:

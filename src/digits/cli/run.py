@@ -33,7 +33,7 @@ def command(force: bool, wait: bool, no_push: bool) -> None:
     """
     project = Project.find()
     params.load(project.params)  # report a typo before anything starts
-    if not force and summary.up_to_date(project):
+    if not force and not summary.stale(project):
         click.echo("Nothing to do: data, stages and reports are up to date.\n")
         summary.show(project, [])
         return

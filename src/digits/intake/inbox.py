@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 ALARMS = ("harmful", "drift")  # statuses that somebody should know of
 _STATUSES = {"harmful": "harm in", "drift": "drift in", "unreadable": "nothing readable in"}
+_MOVED = 8  # how many drifted features to describe
 _EXAMPLES = 3  # how many refused files and drifted features to list
 
 
@@ -288,21 +289,25 @@ def title(checked: Sequence[CheckedBatch]) -> str:
     return "Unreadable" if statuses == {"unreadable"} else "No drift"
 
 
-def summary(checked: CheckedBatch) -> str:
-    """One batch in a few sentences."""
+def verdict(checked: CheckedBatch) -> str:
+    """The verdict on one batch in a sentence or two."""
     result = checked.result
     if result is None:
-        text = f"{checked.name}: nothing in it can be read."
-    else:
-        verdict = checked.status.upper() if result.verdict != "none" else checked.status
-        text = (
-            f"{checked.name}: {verdict} in {checked.n:,} images (p = {result.p_value:.2g}); "
-            f"estimated accuracy {result.estimated_accuracy:.1%}, no digit in "
-            f"{result.no_digit_share:.0%}."
-        )
-        if result.in_sample_share:
-            text += f" The model was trained on {result.in_sample_share:.0%} of them."
-    return text + _describe_moved(checked.moved) + _describe_refused(checked.refused)
+        return f"{checked.name}: nothing in it can be read."
+    status = checked.status.upper() if result.verdict != "none" else checked.status
+    text = (
+        f"{checked.name}: {status} in {checked.n:,} images (p = {result.p_value:.2g}); "
+        f"estimated accuracy {result.estimated_accuracy:.1%}, no digit in "
+        f"{result.no_digit_share:.0%}."
+    )
+    if result.in_sample_share:
+        text += f" The model was trained on {result.in_sample_share:.0%} of them."
+    return text
+
+
+def summary(checked: CheckedBatch) -> str:
+    """One batch in a few sentences: the verdict, what moved, what was refused."""
+    return verdict(checked) + _describe_moved(checked.moved) + _describe_refused(checked.refused)
 
 
 def markdown(checked: Sequence[CheckedBatch]) -> str:
@@ -346,8 +351,10 @@ def _row(checked: CheckedBatch) -> list[str]:
 
 def _describe_moved(moved: Mapping[str, float]) -> str:
     """Drifted features in words; only the distance of `digit` isn't in standard deviations."""
-    distances = ", ".join(f"{name} by {by:.2f}" for name, by in moved.items() if name != "digit")
-    text = f" What moved, in standard deviations: {distances}." if distances else ""
+    distances = [f"{name} by {by:.2f}" for name, by in moved.items() if name != "digit"]
+    more = f" and {len(distances) - _MOVED} more" if len(distances) > _MOVED else ""
+    listed = ", ".join(distances[:_MOVED])
+    text = f" What moved, in standard deviations: {listed}{more}." if distances else ""
     return text + (" The frequencies of the digits changed." if "digit" in moved else "")
 
 
