@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow, get_client, get_run_logger, runtime, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -23,6 +23,7 @@ from digits.formatting import markdown_code, markdown_table
 from digits.intake import late_labels
 from digits.versioning import garbage
 from flows import alive, services
+from flows.names import rename
 
 _LISTED = 20  # objects in the artifact; the log has all
 
@@ -46,7 +47,7 @@ def maintain(keep_days: KeepDays = 90, dry_run: bool = False) -> State[Any]:
         with alive.registered(project), lock:
             return _maintain(project, datetime.now(UTC) - timedelta(days=keep_days), dry_run)
     except BusyError as exc:
-        _rename("maintain: skipped, the pipeline is running")
+        rename("maintain: skipped, the pipeline is running")
         return Completed(name="Skipped", message=str(exc))
 
 
@@ -64,9 +65,9 @@ def _maintain(project: Project, since: datetime, dry_run: bool) -> State[Any]:
     ]
     failed = [state.message or "" for state in states if state.is_failed()]
     if failed:
-        _rename(f"maintain: {len(failed)} of {len(states)} steps failed")
+        rename(f"maintain: {len(failed)} of {len(states)} steps failed")
         return Failed(message="; ".join(failed))
-    _rename(f"maintain: all is well{', dry run' if dry_run else ''}")
+    rename(f"maintain: all is well{', dry run' if dry_run else ''}")
     return Completed(message="; ".join(filter(None, (state.message for state in states))))
 
 
@@ -132,12 +133,6 @@ def trim_logs(project: Project) -> State[Any]:
     """Keep only the end of large logs of server, worker and keeper."""
     trimmed = services.trim_logs(project)
     return Completed(message=f"logs trimmed: {', '.join(trimmed)}" if trimmed else "")
-
-
-def _rename(name: str) -> None:
-    """Name the run after what it found: the list of runs shows no messages."""
-    with get_client(sync_client=True) as client:
-        client.update_flow_run(runtime.flow_run.id, name=name)
 
 
 def _but(dry_run: bool) -> str:

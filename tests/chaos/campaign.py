@@ -100,8 +100,8 @@ def run(source: Path, plan: Sequence[tuple[str, Sequence[Kind]]], seed: int) -> 
                     i,
                     Path(folder),
                     source,
-                    [kind.name for kind in kinds],
                     deployment,
+                    [kind.name for kind in kinds],
                     seed,
                     queue,
                 ),
@@ -148,8 +148,6 @@ def _live(
                         misses = 0 if result else misses + 1
                     if result:
                         queue.put(result)
-                        if result.jam:
-                            break
         except (Exception, KeyboardInterrupt):
             queue.put(
                 Result(number, "the world itself", deployment, "", "", other=traceback.format_exc())

@@ -20,14 +20,14 @@ def url(prefect_api: str) -> str:
 
 
 def create(url: str, state: str) -> str:
-    flow = httpx.post(f"{url}/api/flows/", json={"name": "digits-monitor"}).json()["id"]
+    flow = httpx.post(f"{url}/api/flows/", json={"name": "digits-monitor"}, timeout=30).json()["id"]
     body = {"flow_id": flow, "state": {"type": state, "name": state.title()}}
-    answer = httpx.post(f"{url}/api/flow_runs/", json=body)
+    answer = httpx.post(f"{url}/api/flow_runs/", json=body, timeout=30)
     return str(answer.raise_for_status().json()["id"])
 
 
 def state(url: str, run: str) -> tuple[str, str | None]:
-    found = httpx.get(f"{url}/api/flow_runs/{run}").json()["state"]
+    found = httpx.get(f"{url}/api/flow_runs/{run}", timeout=30).json()["state"]
     return found["type"], found["message"]
 
 

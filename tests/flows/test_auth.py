@@ -61,9 +61,9 @@ def test_everybody_needs_the_password_and_no_secret_is_written(
 
     train = "deployments/name/digits-pipeline/train"
     for answer in (
-        httpx.get(f"{url}/api/{train}"),
-        httpx.post(f"{url}/api/events", json=[]),
-        httpx.get(f"{url}/api/{train}", auth=("team", "wrong")),
+        httpx.get(f"{url}/api/{train}", timeout=30),
+        httpx.post(f"{url}/api/events", json=[], timeout=30),
+        httpx.get(f"{url}/api/{train}", auth=("team", "wrong"), timeout=30),
     ):
         assert answer.status_code == 401
     with pytest.raises(DigitsError, match="set PREFECT_API_AUTH_STRING"):

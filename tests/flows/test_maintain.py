@@ -75,7 +75,7 @@ def test_wrong_weights_are_told_and_only_what_nobody_needs_is_removed(
     assert "models verify: " in str(state.message)
     assert weights.name in str(state.message)
     assert all(path.exists() for path in (garbage, *old))
-    artifact = httpx.get(f"{prefect_api}/artifacts/digits-garbage/latest").json()
+    artifact = httpx.get(f"{prefect_api}/artifacts/digits-garbage/latest", timeout=30).json()
     assert "2 objects" in artifact["data"]  # listed although the step before has failed
     assert garbage.name in artifact["data"]
 
@@ -86,7 +86,7 @@ def test_wrong_weights_are_told_and_only_what_nobody_needs_is_removed(
     assert not any(path.exists() for path in (garbage, *old))
     assert all(path.exists() for path in (*recent, *labelled))
     newest = {"sort": "START_TIME_DESC", "limit": 1}
-    (last,) = httpx.post(f"{prefect_api}/flow_runs/filter", json=newest).json()
+    (last,) = httpx.post(f"{prefect_api}/flow_runs/filter", json=newest, timeout=30).json()
     assert last["name"] == "maintain: all is well"
 
 

@@ -1,31 +1,51 @@
 """Scheduled runs are started and completed; the pins of fastapi and sqlalchemy ensure that."""
 
-import os
-import shutil
-import signal
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving import api_filter, edit_deployment, free_port, pids, server, serving
+from serving import api_filter, edit_deployment, free_port, server, serving
 
 from digits.core.project import Project
-from flows import alarms, alive, services
+from flows import alarms, services
 from flows import server as reporting
-from flows.alive import Reaper
 
 pytestmark = pytest.mark.timeout(300)
 _TIMEOUT = 120.0  # s
+_TOKEN = "a-secret-of-the-webhook"
 
 
 @pytest.fixture
-def url(small_project: Project) -> Iterator[str]:
+def told() -> Iterator[list[str]]:
+    """What a webhook was sent; its address is in DIGITS_NOTIFY."""
+    received: list[str] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Webhook) as webhook,
+        pytest.MonkeyPatch.context() as p,
+    ):
+        threading.Thread(target=webhook.serve_forever, daemon=True).start()
+        p.setenv("DIGITS_NOTIFY", f"json://127.0.0.1:{webhook.server_port}/{_TOKEN}")
+        yield received
+        webhook.shutdown()
+
+
+@pytest.fixture
+def url(small_project: Project, told: list[str]) -> Iterator[str]:
     with serving(small_project):
         edit_deployment(
             small_project,
@@ -39,7 +59,9 @@ def url(small_project: Project) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def test_scheduled_runs_complete_or_fail_with_the_reason(small_project: Project, url: str) -> None:
+def test_scheduled_runs_complete_or_fail_with_the_reason(
+    small_project: Project, url: str, told: list[str]
+) -> None:
     run = _wait_for_run(url, "COMPLETED")
     assert run["auto_scheduled"] is True
     assert run["created_by"]["type"] == "SCHEDULE"
@@ -53,38 +75,8 @@ def test_scheduled_runs_complete_or_fail_with_the_reason(small_project: Project,
     assert "dvc repro" in run["state"]["message"]
     # here, as a server takes half a minute to start
     _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(small_project, url)
-    _check_that_schedules_survive_a_kill(small_project, url)
-
-
-def _check_that_schedules_survive_a_kill(project: Project, url: str) -> None:
-    """SIGKILL of server and worker while a run is pending: the next scheduled run completes."""
-    deployment = httpx.get(f"{url}/api/deployments/name/digits-pipeline/train").json()["id"]
-    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2099-01-01T00:00:00Z"}}
-    create = f"{url}/api/deployments/{deployment}/create_flow_run"
-    created = httpx.post(create, json={"state": later})
-    run = f"{url}/api/flow_runs/{created.raise_for_status().json()['id']}"
-    pending = {"state": {"type": "PENDING", "name": "Pending"}, "force": True}
-    httpx.post(f"{run}/set_state", json=pending).raise_for_status()
-    shutil.rmtree(project.build / "inbox")  # runs fail while a batch is in it, without a model
-    before = pids(project)
-    killed = datetime.now(UTC)
-    for name in ("server", "worker"):
-        os.kill(before[name], signal.SIGKILL)
-    deadline = time.monotonic() + _TIMEOUT
-    while time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            runs = api_filter(
-                url, "flow_runs", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}}
-            )
-            if any(datetime.fromisoformat(run["start_time"]) > killed for run in runs):
-                break
-        time.sleep(0.5)
-    else:
-        pytest.fail(f"no run since the kill; {services.log_file(project, 'keeper').read_text()}")
-    assert pids(project)["keeper"] == before["keeper"]
-    Reaper(project, grace=0).finish_dead(url)
-    state = httpx.get(run).json()["state"]
-    assert (state["type"], state["message"]) == ("CRASHED", alive.MESSAGE)
+    _check_that_failures_and_harm_are_told(small_project, url, told)
+    _check_that_bad_parameters_are_refused(url)
 
 
 def _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(
@@ -92,7 +84,7 @@ def _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(
 ) -> None:
     for status in ("drift", "harmful"):
         event = alarms.document(status, "march", {"batch": "march"})
-        httpx.post(f"{url}/api/events", json=[event]).raise_for_status()
+        httpx.post(f"{url}/api/events", json=[event], timeout=30).raise_for_status()
     assert reporting.report_harm(project, "april", {"accuracy": 0.5})
     deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:
@@ -104,6 +96,36 @@ def _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(
     time.sleep(2)  # a third one would come as quickly
     runs = api_filter(url, "flow_runs", deployments={"name": {"any_": ["train"]}})
     assert len([run for run in runs if run["created_by"]["type"] == "AUTOMATION"]) == 2
+
+
+def _check_that_failures_and_harm_are_told(project: Project, url: str, told: list[str]) -> None:
+    wanted = ("Digits: monitor failed", "Digits: harmful: march", "Digits: drift: march")
+    deadline = time.monotonic() + _TIMEOUT
+    while not all(any(text in message for message in told) for text in wanted):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.5)
+    (failure,) = [message for message in told if "monitor failed" in message]  # it fails every 5 s
+    assert "new batches can't be checked without a model" in failure
+    assert f"{url}/runs/flow-run/" in failure
+    logs = services.log_file(project, "server").parent.glob("*.log")
+    assert not [log.name for log in logs if _TOKEN in log.read_text()]
+
+
+def _check_that_bad_parameters_are_refused(url: str) -> None:
+    bad = {"monitor": [{"quiet": -1}, {"inbox": "../elsewhere"}], "train": [{"force": "perhaps"}]}
+    bad |= {"maintain": [{"keep_days": 1}]}
+    flows = {"train": "digits-pipeline"}
+    for name, values in bad.items():
+        path = f"deployments/name/{flows.get(name, f'digits-{name}')}/{name}"
+        deployment = httpx.get(f"{url}/api/{path}", timeout=30).json()["id"]
+        for parameters in values:
+            answer = httpx.post(
+                f"{url}/api/deployments/{deployment}/create_flow_run",
+                json={"parameters": parameters},
+                timeout=30,
+            )
+            assert answer.status_code == 409, answer.text
+            assert next(iter(parameters)) in answer.text
 
 
 def _wait_for_run(url: str, state: str) -> dict[str, Any]:

@@ -32,17 +32,17 @@ def test_start_is_idempotent_and_stop_ends_everything(project: Project) -> None:
     assert "make stop" in started.stdout
     before = pids(project)
 
-    page = httpx.get(url, follow_redirects=True)
+    page = httpx.get(url, follow_redirects=True, timeout=30)
     assert page.status_code == 200
     assert "text/html" in page.headers["content-type"]
-    assert httpx.get(f"{url}/api/health").json() is True
+    assert httpx.get(f"{url}/api/health", timeout=30).json() is True
     assert _listening_addresses(before["server"]) == {("127.0.0.1", port)}
     assert {d["name"]: d["work_pool_name"] for d in api_filter(url, "deployments")} == {
         "train": "digits",
         "monitor": "digits",
         "maintain": "digits",
     }
-    settings = httpx.get(f"{url}/api/admin/settings").json()
+    settings = httpx.get(f"{url}/api/admin/settings", timeout=30).json()
     assert "flow_runs" in settings["server"]["services"]["db_vacuum"]["enabled"]  # old ones go
     assert services.environment(project)["PREFECT_API_URL"] == f"{url}/api"
 
@@ -67,7 +67,7 @@ def test_a_failed_start_leaves_no_process(project: Project) -> None:
     assert services.url(project) is None
     assert pids(project) == {}
     with pytest.raises(httpx.ConnectError, match="refused"):
-        httpx.get(f"http://127.0.0.1:{port}")
+        httpx.get(f"http://127.0.0.1:{port}", timeout=30)
 
 
 def test_a_port_in_use_is_an_error_that_names_it(project: Project) -> None:
