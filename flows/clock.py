@@ -1,7 +1,9 @@
 """Schedules go on when the clock is set back.
 
-Prefect makes no runs while enough of them lie ahead, and never two for the same time of a schedule:
-after a clock was set back by two hours, nothing would run for two hours.
+Prefect's server does its regular work at times of the day that it notes ahead; it makes no runs
+while enough of them lie ahead, and never two for the same time of a schedule. So after the clock
+was set back by two hours, nothing would run for two hours. The keeper starts the server again and
+lets the schedules begin anew.
 """
 
 import time

@@ -42,11 +42,13 @@ class Keeper:
 
     def look(self) -> None:
         """Mend what is broken; what can't be mended now is tried again at the next look."""
-        self._was_set_back |= self._clock.was_set_back()
         url = services.recorded_url(self._project)
         if not url:  # it is still starting, or was stopped
             return
         try:
+            if self._clock.was_set_back():
+                services.end(self._project, "server")  # it would do nothing until the old time
+                self._was_set_back = True
             for name in services.revive(self._project, url):
                 _say(f"{name} had died and was started again")
             for run in self._reaper.finish_dead(url):

@@ -183,6 +183,13 @@ def stop(project: Project) -> list[str]:
     return stopped
 
 
+def end(project: Project, name: str) -> None:
+    """Stop one service, which `revive` then starts again."""
+    with suppress(psutil.NoSuchProcess):
+        if number := pid(project, name):
+            _stop([psutil.Process(number)])
+
+
 def _stop(leaders: Sequence[psutil.Process]) -> None:
     """SIGTERM; after some seconds SIGKILL for the processes and descendants that are left."""
     family = list(leaders)

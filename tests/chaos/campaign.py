@@ -24,7 +24,7 @@ from digits.core import processes
 FINAL_WITHIN = 120.0  # s in which a run that was hit must end, unless its process goes on
 RECOVERED_WITHIN = 360.0  # s in which a later scheduled run must complete
 # s between two scheduled runs; longer where the clock jumps, as each that was missed is made up
-INTERVALS = {"train": 40, "monitor": 20, "clock": 240}
+INTERVALS = {"train": 40, "monitor": 20, "clock": 120}
 _MEGABYTES = 250  # of the file system that a world is on
 _POLL = 1.0  # s
 _WORLDS = {"train": 4, "monitor": 2}  # as many as keep two cores busy

@@ -232,7 +232,8 @@ def _remote_away(world: World, run: Run | None, dice: random.Random) -> None:
     remote = world.folder / "storage"
     gone = world.folder / "storage.gone"
     shutil.rmtree(gone, ignore_errors=True)
-    remote.rename(gone)
+    with suppress(FileNotFoundError):  # a push makes it
+        remote.rename(gone)
     remote.write_text("not a folder")
     time.sleep(_GONE)
     remote.unlink()
