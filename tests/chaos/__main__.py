@@ -8,9 +8,12 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chaos import campaign, registry, report, world
+from chaos.campaign import Result
+from chaos.injections import Kind
 from digits.core import files
 from digits.core.project import Project
 
@@ -34,20 +37,26 @@ def break_workflow(wanted: int, seed: int) -> None:
     for name in impossible:
         print(f"left out on this machine: {name}", flush=True)
     print(f"{wanted} injections, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="digits-chaos-") as folder:
-        source = world.template(Path(folder) / "template")
-        for result in campaign.run(source, campaign.plan(kinds, wanted, seed), seed):
+    try:
+        for result in _results(kinds, wanted, seed):
             results.append(result)
-            minutes = (time.monotonic() - start) / 60
-            print(
-                f"{len(results):4}/{wanted} {minutes:5.1f} min  {report.line(result)}", flush=True
-            )
+            used = f"{(time.monotonic() - start) / 60:.1f} min"
+            print(f"{len(results):4}/{wanted} {used:>9}  {report.line(result)}", flush=True)
+    except KeyboardInterrupt:
+        print("chaos: interrupted; so far:", file=sys.stderr)
     minutes = (time.monotonic() - start) / 60
     page = report.page(results, wanted, seed, minutes, impossible)
-    files.write_text(Project.find().reports / "chaos.md", page)
     print(page)
+    if len(results) >= wanted:
+        files.write_text(Project.find().reports / "chaos.md", page)
     if len(results) < wanted or not all(result.survived for result in results):
-        sys.exit("chaos: something didn't survive")
+        sys.exit("chaos: something didn't survive, or there were too few injections")
+
+
+def _results(kinds: Sequence[Kind], wanted: int, seed: int) -> Iterator[Result]:
+    with tempfile.TemporaryDirectory(prefix="digits-chaos-") as folder:
+        source = world.template(Path(folder) / "template")
+        yield from campaign.run(source, campaign.plan(kinds, wanted, seed), seed)
 
 
 def main() -> None:

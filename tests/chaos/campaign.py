@@ -148,7 +148,9 @@ def _live(
                         misses = 0 if result else misses + 1
                     if result:
                         queue.put(result)
-        except (Exception, KeyboardInterrupt):
+        except KeyboardInterrupt:
+            pass
+        except Exception:
             queue.put(
                 Result(number, "the world itself", deployment, "", "", other=traceback.format_exc())
             )
