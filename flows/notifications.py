@@ -59,7 +59,8 @@ _DRIFT = {
 }
 _DRIFT_TEXT = {
     "subject": "Digits: {{ event.event | replace('digits.', '') }}: {{ event.resource.name }}",
-    "body": "{{ event.payload.summary }}{% if flow_run %}\n{{ flow_run | ui_url }}{% endif %}",
+    "body": "{{ event.payload.summary or event.payload }}"
+    "{% if flow_run %}\n{{ flow_run | ui_url }}{% endif %}",
 }
 
 
