@@ -7,8 +7,6 @@ lets the schedules begin anew.
 """
 
 import time
-from collections.abc import Iterator
-from typing import Any
 
 from flows import api
 
@@ -34,14 +32,9 @@ def forget_schedules(url: str) -> None:
     Raises:
         httpx.HTTPError: the server at `url` doesn't answer.
     """
-    for deployment, schedule in _schedules(url):
-        api.delete(url, f"deployments/{deployment['id']}/schedules/{schedule['id']}")
-
-
-def _schedules(url: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     for deployment in api.post(url, "deployments/filter", {"limit": _DEPLOYMENTS}):
         for schedule in deployment["schedules"]:
-            yield deployment, schedule
+            api.delete(url, f"deployments/{deployment['id']}/schedules/{schedule['id']}")
 
 
 def _ahead() -> float:

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,7 +112,9 @@ class Progress:
         from rich.live import Live
         from rich.text import Text
 
-        line: Callable[[], Any] = lambda: Text(self.text(), style="dim", overflow="ellipsis")  # noqa: E731
+        def line() -> Text:
+            return Text(self.text(), style="dim", overflow="ellipsis")
+
         with Live(get_renderable=line, console=console, refresh_per_second=2, transient=True):
             yield
 

@@ -49,8 +49,15 @@ def serving(project: Project) -> Iterator[None]:
     try:
         yield
     finally:
-        left = pids(project)
+        stop(project)
+
+
+def stop(project: Project) -> None:
+    """`make stop`; services that it leaves are killed."""
+    left = pids(project)
+    try:
         server(project, "stop")
+    finally:
         for pid in left.values():
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).kill()

@@ -18,8 +18,9 @@ from typing import Any
 
 from chaos import injections
 from chaos.injections import Kind, Moment
-from chaos.world import FINAL, STAGES, Failure, Run, World
+from chaos.world import FINAL, Failure, Run, World
 from digits.core import processes
+from digits.core.params import STAGES
 
 FINAL_WITHIN = 120.0  # s in which a run that was hit must end, unless its process goes on
 RECOVERED_WITHIN = 360.0  # s in which a later scheduled run must complete

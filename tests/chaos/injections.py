@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from chaos.world import STAGES, Failure, Run, World
+from chaos.world import Failure, Run, World
+from digits.core.params import STAGES
 
 _STOPPED = 35.0  # s; Prefect's heartbeats come every 30 s
 _GONE = 20.0  # s that a disk is full, a folder read-only, a remote away, a database locked
@@ -91,22 +92,20 @@ def _seen(world: World, when: Moment) -> tuple[bool, Run | None]:
         commands = _commands(world, run)
         if commands is None:
             continue
-        if when.phase == "running":
-            return True, run
-        if when.phase == "late" and any("digits report" in command for command in commands):
-            return True, run
         sought = {
+            "running": "",
             "dvc": f"dvc repro --single-item {when.stage}",
             "stage": f"digits.stages.{when.stage}",
+            "late": "digits report",
             "push": "dvc push",
-        }.get(when.phase)
-        if sought and any(sought in command for command in commands):
+        }[when.phase]
+        if not sought or any(sought in command for _, command in commands):
             return True, run
     return False, None
 
 
-def _commands(world: World, run: Run) -> list[str] | None:
-    """The commands that a run has started; None before its process has begun."""
+def _commands(world: World, run: Run) -> list[tuple[psutil.Process, str]] | None:
+    """What a run has started, with its command line; None before its process has begun."""
     process = world.process(run)
     if process is None:
         return None
@@ -114,7 +113,7 @@ def _commands(world: World, run: Run) -> list[str] | None:
     with suppress(psutil.Error):
         for child in process.children(recursive=True):
             with suppress(psutil.Error):
-                found.append(" ".join(child.cmdline()))
+                found.append((child, " ".join(child.cmdline())))
     return found
 
 
@@ -142,27 +141,20 @@ def _signal(number: signal.Signals, *names: str) -> Callable[..., None]:
 
 
 def _victims(world: World, run: Run | None, names: tuple[str, ...]) -> list[psutil.Process]:
-    found = []
+    found: list[psutil.Process | None] = []
+    marks = {"dvc": "-m dvc repro", "stage": "digits.stages."}
     for name in names:
-        if name in ("server", "worker", "keeper"):
-            service = world.service(name)
-            found += [service] if service else []
-            continue
-        process = world.process(run) if run else None
-        if not process:
-            continue
-        if name == "flow":
-            found.append(process)
-        marks = {"dvc": "-m dvc repro", "stage": "digits.stages."}
-        with suppress(psutil.Error):
-            for child in process.children(recursive=True):
-                with suppress(psutil.Error):
-                    command = " ".join(child.cmdline())
-                    if name in marks and marks[name] in command and "sh -c" not in command:
-                        found.append(child)
-    if not found:
+        if name in marks:
+            commands = (run and _commands(world, run)) or []
+            found += [one for one, line in commands if marks[name] in line and "sh -c" not in line]
+        elif name == "flow":
+            found.append(run and world.process(run))
+        else:
+            found.append(world.service(name))
+    victims = [one for one in found if one]
+    if not victims:
         raise TimeoutError(f"none of {', '.join(names)} is running any more")
-    return found
+    return victims
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

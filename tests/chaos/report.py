@@ -1,9 +1,9 @@
 """What came of a campaign, as people read it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from chaos.campaign import FINAL_WITHIN, RECOVERED_WITHIN, Result
+from chaos.campaign import FINAL_WITHIN, INTERVALS, RECOVERED_WITHIN, Result
 from digits.formatting import markdown_table, markdown_text
 
 _SHOWN = 300  # characters of what went wrong
@@ -39,8 +39,9 @@ def page(
         f"complete within {RECOVERED_WITHIN:.0f} s by itself; data, results and dvc.lock must "
         "be those of an undisturbed run, every batch in the inbox must have its verdict; no "
         "process may be left that belongs to no run. The champion is loaded every few seconds "
-        f"all the while. {left_out}Times include the wait for the schedule (a run every 40 s, of "
-        "the monitor every 20 s, 240 s where the clock jumps) and are those of a busy machine.",
+        f"all the while. {left_out}Times include the wait for the schedule (a run every "
+        f"{INTERVALS['train']} s, of the monitor every {INTERVALS['monitor']} s, "
+        f"{INTERVALS['clock']} s where the clock jumps) and are those of a busy machine.",
         f"**{len(results) - len(short)} of {len(results)} survived.**",
         _table(results, lambda result: result.kind, "injection"),
         _table(results, lambda result: f"{result.deployment}: {result.state}", "state of the run"),
@@ -51,7 +52,7 @@ def page(
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(results: Sequence[Result], key, title: str) -> str:  # type: ignore[no-untyped-def]
+def _table(results: Sequence[Result], key: Callable[[Result], str], title: str) -> str:
     groups: dict[str, list[Result]] = defaultdict(list)
     for result in sorted(results, key=key):
         groups[key(result)].append(result)

@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +27,6 @@ from digits.recogniser import Recogniser
 from digits.registry import registry
 from flows import services
 
-STAGES = ("ingest", "validate", "preprocess", "train", "evaluate", "drift")
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _QUIET = 1.0  # s that a batch settles
 _LOOK = 5.0  # s between two looks at the champion
@@ -42,13 +39,11 @@ class Failure(AssertionError):
 
 @dataclass(frozen=True)
 class Run:
-    """A flow run as it is in Prefect's database; `started` is a time of the server's clock."""
+    """A flow run as it is in Prefect's database."""
 
     id: str
     state: str
-    started: str | None
     auto_scheduled: bool
-    message: str
 
 
 def template(folder: Path, built: Path | None = None) -> Path:
@@ -91,7 +86,7 @@ class World:
     dropped: list[str] = field(default_factory=list)  # batches in the inbox
     unloadable: list[str] = field(default_factory=list)  # why the champion couldn't be loaded
     completed: set[str] = field(default_factory=set)  # runs that were seen completed
-    environment: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)  # environment variables of the services
     hours: float = 0.0  # by which the clock has been moved
 
     @property
@@ -129,11 +124,10 @@ class World:
                 deployment["parameters"] = {"inbox": "build/inbox", "quiet": _QUIET}
         (root / "prefect.yaml").write_text(yaml.safe_dump(document))
         self.project.build.joinpath("inbox").mkdir(exist_ok=True)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-        self.environment = {**kept, "PREFECT_WORKER_QUERY_SECONDS": "2"}
+        self.settings = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
         if clock:
             self.set_clock(0)
-            self.environment |= {"LD_PRELOAD": clock, "CHAOS_CLOCK": str(self.clock_file)}
+            self.settings |= {"LD_PRELOAD": clock, "CHAOS_CLOCK": str(self.clock_file)}
         self.port = serving.free_port()
 
     def set_clock(self, hours: float) -> None:
@@ -145,29 +139,13 @@ class World:
 
     def start(self) -> None:
         """`make server`."""
-        done = self._server("start", "--port", str(self.port))
+        done = serving.server(self.project, "start", "--port", str(self.port), **self.settings)
         if done.returncode:
             raise Failure(f"make server: {done.stdout}{done.stderr}")
 
     def stop(self) -> None:
         """`make stop`."""
-        left = serving.pids(self.project)
-        with suppress(subprocess.TimeoutExpired):
-            self._server("stop")
-        for pid in left.values():
-            with suppress(psutil.NoSuchProcess):
-                psutil.Process(pid).kill()
-
-    def _server(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "flows.server", *arguments],
-            cwd=self.project.root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        serving.stop(self.project)
 
     # what a round begins with
 
@@ -214,11 +192,10 @@ class World:
     def runs(self, *states: str) -> list[Run]:
         """The runs of the scheduled deployment's flow, newest first; those in some states."""
         rows = self.query(
-            "SELECT r.id, r.state_type, r.start_time, r.auto_scheduled, s.message FROM flow_run r "
-            "LEFT JOIN flow_run_state s ON s.id = r.state_id "
-            "WHERE r.state_type != 'SCHEDULED' ORDER BY r.start_time DESC"
+            "SELECT id, state_type, auto_scheduled FROM flow_run WHERE state_type != 'SCHEDULED' "
+            "ORDER BY start_time DESC"
         )
-        found = [Run(str(i), s, start, bool(auto), m or "") for i, s, start, auto, m in rows]
+        found = [Run(str(name), state, bool(auto)) for name, state, auto in rows]
         self.completed |= {run.id for run in found if run.state == "COMPLETED"}
         return [run for run in found if not states or run.state in states]
 

@@ -69,5 +69,5 @@ def _hurry(here: World) -> None:
     keeper.terminate()
     psutil.wait_procs([keeper], timeout=30)
     command = [sys.executable, "-m", "flows.keeper", "--pause", "1", "--grace", "8"]
-    environment = here.environment | services.server_environment(here.project, here.url)
+    environment = here.settings | services.server_environment(here.project, here.url)
     services.start(here.project, "keeper", command, environment)
