@@ -3,6 +3,10 @@
 The address is one of Apprise, which Prefect's blocks use: a webhook of Slack or Discord as it is,
 or a URL such as mailto://… or jsons://…. It is a secret: only a block of Prefect's database has it,
 encrypted. The block's type is Slack's, the only one that takes all of these.
+
+Prefect handles the states of a run in their order. Of runs that a schedule made less than five
+minutes before they began, it waits a quarter of an hour for the first state, which it has not
+recorded: failures in the first minutes after `make server` are told that much later.
 """
 
 import logging
@@ -10,20 +14,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from apprise import Apprise
-from prefect.automations import AutomationCore
 from prefect.blocks.notifications import SlackWebhook
-from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.client.orchestration import SyncPrefectClient
 
 from digits.core.errors import DigitsError
-from flows import alarms
+from flows import alarms, automations
 
 VARIABLE = "DIGITS_NOTIFY"  # environment variable: the address
 _BLOCK = "digits-notifications"
 _TAG = "prefect.tag.digits"  # of all deployments in prefect.yaml
 _PAUSE = 3600  # s without another message about the same deployment; a run fails every 15 minutes
 
-_FAILURE = {
+_FAILURE: dict[str, Any] = {
     "name": "Notify of failed runs",
     "description": f"At most one message an hour for each deployment. Made from {VARIABLE}.",
     "trigger": {
@@ -45,7 +47,7 @@ _FAILURE_TEXT = {
     "body": "{{ flow_run.name }}\n{{ flow_run.state.message }}\n{{ flow_run | ui_url }}",
 }
 
-_DRIFT = {
+_DRIFT: dict[str, Any] = {
     "name": "Notify of drift",
     "description": f"One message for each batch that drifts or harms. Made from {VARIABLE}.",
     "trigger": {
@@ -87,36 +89,21 @@ def install(environment: Mapping[str, str], address: str) -> None:
     """Make the automations send to `address`; without one, remove them and what holds it.
 
     Args:
-        environment: PREFECT_API_URL of the server, and its PREFECT_API_AUTH_STRING if it has one.
+        environment: see `automations.server`.
     """
-    names = {PREFECT_API_URL: "PREFECT_API_URL", PREFECT_API_AUTH_STRING: "PREFECT_API_AUTH_STRING"}
-    given = {setting: environment[name] for setting, name in names.items() if name in environment}
-    with temporary_settings(given):
+    with automations.server(environment) as client:
         if not address:
-            _remove()
+            _remove(client)
             return
         block = SlackWebhook.model_validate({"url": address}).save(_BLOCK, overwrite=True)
         for automation, text in ((_FAILURE, _FAILURE_TEXT), (_DRIFT, _DRIFT_TEXT)):
-            _save(automation, text, block)
+            action = {"type": "send-notification", "block_document_id": block, **text}
+            automations.replace(client, {**automation, "actions": [action]})
 
 
-def _save(automation: Mapping[str, Any], text: Mapping[str, str], block: object) -> None:
-    """Create an automation, or replace the one of the same name."""
-    action = {"type": "send-notification", "block_document_id": block, **text}
-    wanted = AutomationCore.model_validate({**automation, "actions": [action]})
-    with get_client(sync_client=True) as client:
-        for known in client.read_automations_by_name(wanted.name):
-            client.update_automation(known.id, wanted)
-            return
-        client.create_automation(wanted)
-
-
-def _remove() -> None:
-    with get_client(sync_client=True) as client:
-        for automation in (_FAILURE, _DRIFT):
-            for known in client.read_automations_by_name(str(automation["name"])):
-                client.delete_automation(known.id)
-        blocks = client.read_block_documents_by_type(SlackWebhook.get_block_type_slug())
-        for block in blocks:
-            if block.name == _BLOCK:
-                client.delete_block_document(block.id)
+def _remove(client: SyncPrefectClient) -> None:
+    for automation in (_FAILURE, _DRIFT):
+        automations.remove(client, automation["name"])
+    for block in client.read_block_documents_by_type(SlackWebhook.get_block_type_slug()):
+        if block.name == _BLOCK:
+            client.delete_block_document(block.id)

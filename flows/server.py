@@ -21,7 +21,7 @@ from prefect.settings import get_current_settings
 from digits.core import locking, processes
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from flows import alarms, api, clock, notifications, services
+from flows import alarms, api, automations, clock, notifications, services
 
 _POOL = "digits"
 _HOST = "127.0.0.1"
@@ -31,11 +31,6 @@ _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
 _POLL = 0.2  # s
 _INBOX = "build/inbox"  # as in prefect.yaml
 _PREFECT = (sys.executable, "-m", "prefect")
-# A run brings up to date what is stale: it trains if data or parameters have changed, say because
-# the batch was labelled and added, and else takes seconds. Drift that does no harm starts none.
-_TRAIN_ON_HARM = "Harm in new handwriting starts a training run"
-_FINISH_SILENT = "Runs whose worker died are crashed"
-_SILENCE = 300  # s; runs send a heartbeat every 30 s (compose.yaml), busy machines later
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -119,8 +114,10 @@ def deploy() -> None:
     if not url:
         raise DigitsError("PREFECT_API_URL isn't set; 'make server' deploys to its own server")
     try:
-        _register(project, url, services.server_environment(project, url))
-        _add_automation(url, _FINISH_SILENT, _finish_silent)
+        environment = services.server_environment(project, url)
+        _register(project, environment)
+        with automations.server(environment) as client:
+            automations.finish_silent(client)
     except httpx.HTTPError as exc:
         raise DigitsError(f"{url}: {api.reason(exc)}") from exc
     click.echo(f"Deployed to {url}")
@@ -173,7 +170,7 @@ def _start(project: Project, host: str, port: int, notify: str) -> str:
     since = datetime.now(UTC)
     worker = ["--name", f"{_POOL}-{port}", "--pool", _POOL, "--type", "process"]
     _start_service(project, "worker", worker, environment, lambda: _has_heartbeat(url, since))
-    _register(project, url, environment)
+    _register(project, environment)
     notifications.install(environment, notify)
     keeper = [sys.executable, "-m", "flows.keeper"]
     services.start(project, "keeper", keeper, environment)
@@ -181,17 +178,12 @@ def _start(project: Project, host: str, port: int, notify: str) -> str:
     return url
 
 
-def _register(project: Project, url: str, environment: Mapping[str, str]) -> None:
+def _register(project: Project, environment: Mapping[str, str]) -> None:
     """Register prefect.yaml's deployments, and the automation that belongs to them."""
     click.echo("Deploying prefect.yaml…")
     _deploy(project, environment)
-    _add_automation(url, _TRAIN_ON_HARM, _train_on_harm)
-
-
-def _add_automation(url: str, name: str, automation: Callable[[str], dict[str, Any]]) -> None:
-    """Create an automation, unless there is one of this name: it may have been changed."""
-    if all(known["name"] != name for known in api.post(url, "automations/filter")):
-        api.post(url, "automations/", {"name": name, **automation(url)})
+    with automations.server(environment) as client:
+        automations.train_on_harm(client)
 
 
 def report_harm(project: Project, batch: str, payload: Mapping[str, Any]) -> bool:
@@ -222,47 +214,6 @@ def renew_schedules(project: Project, url: str) -> None:
     """
     clock.forget_schedules(url)
     _deploy(project, services.server_environment(project, url))
-
-
-def _train_on_harm(url: str) -> dict[str, Any]:
-    deployment = api.get(url, "deployments/name/digits-pipeline/train")["id"]
-    return {
-        "description": f"The event {alarms.HARMFUL}, of the monitor or of 'digits label'.",
-        "trigger": {
-            "type": "event",
-            "posture": "Reactive",
-            "expect": [alarms.HARMFUL],
-            "match": {"prefect.resource.id": "digits.batch.*"},
-            "threshold": 1,
-            "within": 0,
-        },
-        "actions": [{"type": "run-deployment", "source": "selected", "deployment_id": deployment}],
-    }
-
-
-def _finish_silent(_: str) -> dict[str, Any]:
-    """Crash runs whose worker died; a finished run stays as it is, and a living one can finish."""
-    return {
-        "description": f"No heartbeat for {_SILENCE} s: its worker was killed, or is cut off.",
-        "trigger": {
-            "type": "event",
-            "posture": "Proactive",
-            "after": ["prefect.flow-run.Pending", "prefect.flow-run.heartbeat"],
-            "expect": ["prefect.flow-run.*"],
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            "for_each": ["prefect.resource.id"],
-            "threshold": 1,
-            "within": _SILENCE,
-        },
-        "actions": [
-            {
-                "type": "change-flow-run-state",
-                "state": "CRASHED",
-                "name": "Crashed",
-                "message": f"Nothing was heard of it for {_SILENCE} s.",
-            }
-        ],
-    }
 
 
 def _start_service(

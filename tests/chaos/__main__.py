@@ -55,7 +55,8 @@ def break_workflow(wanted: int, seed: int) -> None:
 
 def _results(kinds: Sequence[Kind], wanted: int, seed: int) -> Iterator[Result]:
     with tempfile.TemporaryDirectory(prefix="digits-chaos-") as folder:
-        source = world.template(Path(folder) / "template")
+        template = world.template(Path(folder) / "template")
+        source = world.first_start(Path(folder) / "started", template)
         yield from campaign.run(source, campaign.plan(kinds, wanted, seed), seed)
 
 

@@ -1,5 +1,6 @@
 """Many injections in several worlds at once, and what came of each."""
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,19 +26,19 @@ from digits.core.params import STAGES
 FINAL_WITHIN = 120.0  # s in which a run that was hit must end, unless its process goes on
 RECOVERED_WITHIN = 360.0  # s in which a later scheduled run must complete
 # s between two scheduled runs; longer where the clock jumps, as each that was missed is made up
-INTERVALS = {"train": 40, "monitor": 20, "clock": 120}
+INTERVALS = {"train": 60, "monitor": 40, "clock": 120}
 _MEGABYTES = 250  # of the file system that a world is on
 _POLL = 1.0  # s
-_WORLDS = {"train": 4, "monitor": 2}  # as many as keep two cores busy
+_WORLDS = {"train": 4, "monitor": 3, "clock": 1}  # as many as keep two cores busy
+_WORK_SHARE = 0.5  # of the runs; the others find nothing new, as most runs do
 _CLOCK_SHARE = 0.05  # of the injections; each takes minutes
-_MISSES = 6  # moments in a row that may not come before a world gives up
+_MISSES = 3  # times that the moment of an injection may not come before it is given up
 
 
 @dataclass
 class Result:
     """What came of one injection; times in s."""
 
-    world: int
     kind: str
     deployment: str
     phase: str
@@ -63,98 +64,99 @@ def possible() -> tuple[list[Kind], list[str]]:
     return able, [f"{kind.name} (needs {kind.needs})" for kind in kinds if not has[kind.needs]]
 
 
-def plan(kinds: Sequence[Kind], wanted: int, seed: int) -> list[tuple[str, list[Kind]]]:
-    """For each world what is scheduled there and which injections it gets.
+def plan(kinds: Sequence[Kind], wanted: int, seed: int) -> dict[str, list[Kind]]:
+    """The injections into worlds in which training runs, or the monitor's, are scheduled.
 
-    Each kind gets its turn, in training runs and in the monitor's, in random order.
+    Half are into training runs, half into the monitor's; each kind gets its turn, in random order.
+    Those that move the clock have a world of their own ("clock"), where the monitor is scheduled.
     """
     dice = random.Random(seed)
-    jumping = [kind for kind in kinds if kind.needs == "compiler"]
     steady = [kind for kind in kinds if kind.needs != "compiler"]
-    clock = [kind for kind in jumping for _ in range(round(wanted * _CLOCK_SHARE / 2))]
-    rest = wanted - len(clock)
-    slots = [("train", kind) for kind in steady if kind.train]
-    slots += [("monitor", kind) for kind in steady if kind.monitor]
-    chosen = [slots[i % len(slots)] for i in range(rest)]
-    dice.shuffle(chosen)
-    dice.shuffle(clock)
-    worlds: list[tuple[str, list[Kind]]] = [("monitor", clock)] if clock else []
-    for deployment, count in _WORLDS.items():
-        mine = [kind for name, kind in chosen if name == deployment]
-        worlds += [(deployment, mine[i::count]) for i in range(count)]
-    return [world for world in worlds if world[1]]
+    clock = [kind for kind in kinds if kind.needs == "compiler"]
+    jumps = round(wanted * _CLOCK_SHARE) if clock else 0
+    train = (wanted - jumps) // 2
+    planned = {
+        "train": _in_turn([kind for kind in steady if kind.train], train),
+        "monitor": _in_turn([kind for kind in steady if kind.monitor], wanted - jumps - train),
+        "clock": _in_turn(clock, jumps),
+    }
+    for chosen in planned.values():
+        dice.shuffle(chosen)
+    return planned
 
 
-def run(source: Path, plan: Sequence[tuple[str, Sequence[Kind]]], seed: int) -> Iterator[Result]:
+def _in_turn(kinds: Sequence[Kind], count: int) -> list[Kind]:
+    return [kinds[i % len(kinds)] for i in range(count)]
+
+
+def run(source: Path, plan: Mapping[str, Sequence[Kind]], seed: int) -> Iterator[Result]:
     """Carry out the plan, one process for each world; results come as they are known.
 
     Args:
         source: see `world.template`.
+        plan: see `plan`.
     """
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
+    results = context.Queue()
+    worlds = [
+        (sort, [kind.name for kind in plan[sort]], context.Value("i", 0))
+        for sort in _WORLDS
+        if plan[sort]
+    ]
     with tempfile.TemporaryDirectory(prefix="digits-chaos-") as folder:
+        homes = (Path(folder) / f"world-{number}" for number in itertools.count())
         workers = [
-            context.Process(
-                target=_live,
-                args=(
-                    i,
-                    Path(folder),
-                    source,
-                    deployment,
-                    [kind.name for kind in kinds],
-                    seed,
-                    queue,
-                ),
-            )
-            for i, (deployment, kinds) in enumerate(plan)
+            context.Process(target=_live, args=(next(homes), source, *world, seed, results))
+            for world in worlds
+            for _ in range(min(_WORLDS[world[0]], len(world[1])))
         ]
         for worker in workers:
             worker.start()
         try:
-            while any(worker.is_alive() for worker in workers) or not queue.empty():
+            while any(worker.is_alive() for worker in workers) or not results.empty():
                 with suppress(Empty):
-                    yield queue.get(timeout=1)
+                    yield results.get(timeout=1)
         finally:
             for worker in workers:
                 worker.terminate()
+            for worker in workers:
                 worker.join(60)
 
 
 def _live(
-    number: int,
     folder: Path,
     source: Path,
-    deployment: str,
+    sort: str,
     names: Sequence[str],
+    taken: Any,
     seed: int,
-    queue: Any,
+    results: Any,
 ) -> None:
-    """One world from its beginning to its end."""
-    injections_by_name = {kind.name: kind for kind in injections.KINDS}
-    dice = random.Random(f"{seed} {number}")
-    with _file_system(folder / f"world-{number}") as home:
-        kinds = [injections_by_name[name] for name in names]
-        clock = any(kind.needs == "compiler" for kind in kinds)
-        world = World(home, deployment, INTERVALS["clock" if clock else deployment])
-        world.prepare(source, _compiled_clock(folder, number) if clock else "")
+    """One world from its beginning to its end.
+
+    Args:
+        sort: a key of the plan.
+        names: of the kinds of injections into worlds of this sort.
+        taken: how many of them have been taken by one of these worlds, a shared integer.
+    """
+    kinds = {kind.name: kind for kind in injections.KINDS}
+    with _file_system(folder) as home:
+        world = World(home, "train" if sort == "train" else "monitor", INTERVALS[sort])
+        world.prepare(source, _compiled_clock(folder) if sort == "clock" else "")
         try:
             world.start()
             with processes.sigterm_interrupts(), world.champion_watched():
-                misses = 0
-                for kind in kinds:
-                    result = None
-                    while result is None and misses < _MISSES:
-                        result = _inject(world, kind, dice, number)
-                        misses = 0 if result else misses + 1
-                    if result:
-                        queue.put(result)
+                for number in _taken(taken, len(names)):
+                    dice = random.Random(f"{seed} {sort} {number}")
+                    for _ in range(_MISSES):
+                        if result := _inject(world, kinds[names[number]], dice):
+                            results.put(result)
+                            break
         except KeyboardInterrupt:
             pass
         except Exception:
-            queue.put(
-                Result(number, "the world itself", deployment, "", "", other=traceback.format_exc())
-            )
+            problem = traceback.format_exc()
+            results.put(Result("the world itself", world.deployment, "", "", other=problem))
         finally:
             world.stop()
             keep = os.environ.get("CHAOS_KEEP")
@@ -162,24 +164,33 @@ def _live(
                 shutil.copytree(home, Path(keep) / home.name, symlinks=True, dirs_exist_ok=True)
 
 
-def _inject(world: World, kind: Kind, dice: random.Random, number: int) -> Result | None:
+def _taken(taken: Any, count: int) -> Iterator[int]:
+    """The numbers below `count` that no other process has taken."""
+    while True:
+        with taken.get_lock():
+            number = taken.value
+            taken.value += 1
+        if number >= count:
+            return
+        yield number
+
+
+def _inject(world: World, kind: Kind, dice: random.Random) -> Result | None:
     """One injection and its checks; None if its moment didn't come."""
     when = injections.moment(kind, world.deployment, dice)
-    if world.deployment == "train":
-        stages = [when.stage] if when.phase in ("dvc", "stage") or dice.random() < 0.9 else STAGES
-        world.make_stale(list(stages))
-    else:
-        world.drop()
+    needed = when.phase in ("dvc", "stage", "late")
+    if needed or dice.random() < _WORK_SHARE:
+        world.give_work([when.stage] if needed or dice.random() < 0.9 else STAGES)
     if kind.name.startswith("remote"):
         world.empty_remote()
     try:
         run = injections.wait_for(world, when)
         hit = world.active()
         state = _state(world, run)
-        result = Result(number, kind.name, world.deployment, _phase(when), state)
+        result = Result(kind.name, world.deployment, _phase(when), state)
         kind.inject(world, run, dice)
     except TimeoutError as exc:
-        print(f"world {number}: {kind.name}: {exc}", file=sys.stderr, flush=True)
+        print(f"{world.folder.name}: {kind.name}: {exc}", file=sys.stderr, flush=True)
         return None
     except Failure as exc:
         result.orphans.append(str(exc))
@@ -232,8 +243,8 @@ def check(world: World, result: Result, hit: Sequence[Run]) -> None:
         result.lost.append(problem)
 
 
-def _compiled_clock(folder: Path, number: int) -> str:
-    library = folder / f"clock-{number}.so"
+def _compiled_clock(folder: Path) -> str:
+    library = folder.with_suffix(".so")
     source = Path(__file__).with_name("clock.c")
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return str(library)

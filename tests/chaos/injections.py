@@ -19,7 +19,7 @@ _STOPPED = 35.0  # s; Prefect's heartbeats come every 30 s
 _GONE = 20.0  # s that a disk is full, a folder read-only, a remote away, a database locked
 _HOURS = 2.0  # that the clock jumps
 _WAIT = 280.0  # s for the moment
-_POLL = 0.15  # s
+_POLL = 0.3  # s
 _LONGEST = {"ingest": 2, "validate": 5, "preprocess": 1.5, "train": 10, "evaluate": 7, "drift": 11}
 _SHARE = {"ingest": 3, "validate": 2, "preprocess": 3, "train": 3, "evaluate": 2, "drift": 1}
 

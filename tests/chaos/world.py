@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,8 @@ from flows import services
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _QUIET = 1.0  # s that a batch settles
-_LOOK = 5.0  # s between two looks at the champion
+_LOOK = 10.0  # s between two looks at the champion
+_UNDISTURBED = "batch-000.npz"  # the batch that was checked before anything was broken
 _WRONG = "f" * 32  # MD5 in dvc.lock that makes a stage stale
 
 
@@ -60,6 +61,7 @@ def template(folder: Path, built: Path | None = None) -> Path:
     else:
         root.mkdir()
         small.create(root, *small.digits())
+        _shorten(root)
         repository.dvc(root, "repro", "--quiet")
     ignored = root / ".gitignore"
     ignored.write_text(ignored.read_text() + "/flows/\n/prefect.yaml\n")
@@ -70,9 +72,33 @@ def template(folder: Path, built: Path | None = None) -> Path:
     project = Project(root)
     registry.register(project, "v0.1.0", why="the first")
     registry.promote(project, "v0.1.0", force=True, reason="nothing to compare with")
-    np.savez(folder / "digits.npz", images=small.digits()[0][:40])
     registry.get(project, "champion")
+    np.savez(folder / "digits.npz", images=small.digits()[0][:40])
+    inbox_folder = project.build / "inbox"
+    inbox_folder.mkdir()
+    shutil.copy(folder / "digits.npz", inbox_folder / _UNDISTURBED)
+    (batch,), _ = inbox.new_batches(inbox_folder, {}, quiet=0)
+    inbox.record(project, batch, inbox.check(project, batch, inbox.load_detector(project)))
     return folder
+
+
+def first_start(folder: Path, template: Path) -> Path:
+    """A world that was started once: its copies have a database, which takes long to make."""
+    world = World(folder, "none", 60)
+    folder.mkdir()
+    world.prepare(template)
+    try:
+        world.start()
+    finally:
+        world.stop()
+    return folder
+
+
+def _shorten(root: Path) -> None:
+    """Train for one epoch; what is learned doesn't matter here."""
+    document = yaml.safe_load((root / "params.yaml").read_text())
+    document["models"]["accurate"]["epochs"] = 1
+    (root / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
 
 
 @dataclass
@@ -83,7 +109,7 @@ class World:
     deployment: str
     interval: int  # s between two scheduled runs
     port: int = 0
-    dropped: list[str] = field(default_factory=list)  # batches in the inbox
+    dropped: list[str] = field(default_factory=lambda: [_UNDISTURBED])  # batches in the inbox
     unloadable: list[str] = field(default_factory=list)  # why the champion couldn't be loaded
     completed: set[str] = field(default_factory=set)  # runs that were seen completed
     settings: dict[str, str] = field(default_factory=dict)  # environment variables of the services
@@ -114,8 +140,8 @@ class World:
         """
         shutil.copytree(source, self.folder, symlinks=True, dirs_exist_ok=True)
         ignored = shutil.ignore_patterns("__pycache__")
-        root = self.project.root
-        shutil.copytree(small.REPOSITORY / "flows", root / "flows", ignore=ignored)
+        root, flows = self.project.root, small.REPOSITORY / "flows"
+        shutil.copytree(flows, root / "flows", ignore=ignored, dirs_exist_ok=True)
         document = yaml.safe_load((small.REPOSITORY / "prefect.yaml").read_text())
         for deployment in document["deployments"]:
             scheduled = deployment["name"] == self.deployment
@@ -123,8 +149,7 @@ class World:
             if deployment["name"] == "monitor":
                 deployment["parameters"] = {"inbox": "build/inbox", "quiet": _QUIET}
         (root / "prefect.yaml").write_text(yaml.safe_dump(document))
-        self.project.build.joinpath("inbox").mkdir(exist_ok=True)
-        self.settings = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
+        self.settings = {"PREFECT_WORKER_QUERY_SECONDS": "4"}
         if clock:
             self.set_clock(0)
             self.settings |= {"LD_PRELOAD": clock, "CHAOS_CLOCK": str(self.clock_file)}
@@ -149,7 +174,14 @@ class World:
 
     # what a round begins with
 
-    def make_stale(self, stages: list[str]) -> None:
+    def give_work(self, stages: Sequence[str]) -> None:
+        """Let the next run have something to do: for training runs, these stages are stale."""
+        if self.deployment == "train":
+            self.make_stale(stages)
+        else:
+            self.drop()
+
+    def make_stale(self, stages: Sequence[str]) -> None:
         """dvc.lock says that these stages ran with other inputs, and DVC's run cache is empty."""
         lock = self.project.state / "run.lock"
         with locking.exclusive(lock, "chaos", wait=True, on_wait=lambda _: None):
@@ -290,7 +322,7 @@ class World:
         return ""
 
     def lost_batches(self) -> list[str]:
-        """Batches that were dropped and have no verdict, or not the one that they should have."""
+        """Batches that were dropped and have no verdict, or another one than if undisturbed."""
         known = inbox.known_batches(self.project)
         lost = [name for name in self.dropped if name not in known]
         verdicts = {}
@@ -299,7 +331,7 @@ class World:
                 verdicts[name] = files.read_json(inbox.results(self.project) / f"{name}.json")
         for name, verdict in verdicts.items():
             ignored = {"name": name, "slow_drift": verdict["slow_drift"]}
-            if verdict != {**next(iter(verdicts.values())), **ignored}:
+            if verdict != {**verdicts[_UNDISTURBED], **ignored}:
                 lost.append(f"{name}: another verdict")
         return lost + [f"{name}: no verdict" for name in self.dropped if name not in verdicts]
 

@@ -38,7 +38,7 @@ def test_scheduled_runs_survive_kills(
             here.drop()
             hit = _inject(here, Moment(phase, "", 0.0), names)
             _hurry(here)
-            result = Result(0, ", ".join(names), "monitor", phase, "")
+            result = Result(", ".join(names), "monitor", phase, "")
             campaign.check(here, result, hit)
             result.lost += filter(None, [here.champion_problem()])
             assert result.survived, result
