@@ -42,7 +42,7 @@ def maintain(keep_days: KeepDays = 90, dry_run: bool = False) -> State[Any]:
         dry_run: only list what would be removed.
     """
     project = Project.find()
-    lock = locking.exclusive(project.state / "run.lock", "maintain", hint=", or add --wait")
+    lock = locking.exclusive(project.state / "run.lock", "maintain")
     try:
         with alive.registered(project), lock:
             return _maintain(project, datetime.now(UTC) - timedelta(days=keep_days), dry_run)

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def main(names: list[str]) -> None:
     for name in names or NAMES:
         print(f"— {name}", flush=True)
         results = importlib.import_module(f"benchmarks.{name}").measure(bench)
-        figures = _read(project) | {key: result.as_dict() for key, result in results.items()}
+        computer = _machine()
+        new = {key: {**result.as_dict(), "machine": computer} for key, result in results.items()}
+        figures = _read(project) | new
         files.write_json(project.benchmarks, figures)
         files.write_text(project.benchmarks.with_suffix(".md"), _page(figures))
         for key, result in results.items():
@@ -43,31 +46,34 @@ def _read(project: Project) -> dict[str, Any]:
     return dict(files.read_json(project.benchmarks)) if project.benchmarks.exists() else {}
 
 
-def _page(figures: dict[str, Any]) -> str:
-    computer = machine()
-    rows = [
-        (
-            name.replace("_", " "),
-            f"{_number(row['value'])} {row['unit']}",
-            f"± {_number(row['spread'])} of {len(row['runs'])}",
-            row["target"],
-            row["reference"],
-            row["note"],
-        )
-        for name, row in sorted(figures.items())
+def _page(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    blocks = [
+        "# Benchmarks",
+        "Made by `make bench`. Values are means or medians over runs; the spread is their sample "
+        "standard deviation. Accuracy is measured on MNIST's test set, which is never used to "
+        "choose a model.",
     ]
-    return "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            f"`make bench` on {computer['cpu']}, {computer['cores']} cores, {computer['system']}. "
-            "Values are means or medians over runs; the spread is their sample standard deviation. "
-            "Accuracy is measured on MNIST's test set, which is never used to choose a model.",
-            "",
-            markdown_table(("benchmark", "value", "spread", "target", "reference", "note"), rows),
-            "",
+    for computer in sorted({row["machine"] for row in figures.values()}):
+        rows = [
+            (
+                name.replace("_", " "),
+                f"{_number(row['value'])} {row['unit']}",
+                f"± {_number(row['spread'])} of {len(row['runs'])}",
+                row["target"],
+                row["reference"],
+                row["note"],
+            )
+            for name, row in sorted(figures.items())
+            if row["machine"] == computer
         ]
-    )
+        head = ("benchmark", "value", "spread", "target", "reference", "note")
+        blocks += [f"## {computer}", markdown_table(head, rows)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _machine() -> str:
+    computer = machine()
+    return f"{computer['cpu']}, {computer['cores']} cores, {computer['system']}"
 
 
 def _number(value: float) -> str:
