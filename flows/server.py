@@ -29,6 +29,7 @@ _EVERYWHERE = "0.0.0.0"
 _PORT = 4200  # Prefect's default; if it is taken, any free one
 _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
 _POLL = 0.2  # s
+_RUNS = 8  # at once: after a night's sleep, a machine has dozens of runs to make up for
 _INBOX = "build/inbox"  # as in prefect.yaml
 _PREFECT = (sys.executable, "-m", "prefect")
 
@@ -169,6 +170,7 @@ def _start(project: Project, host: str, port: int, notify: str) -> str:
     _start_service(project, "server", server, environment, lambda: _is_healthy(url))
     since = datetime.now(UTC)
     worker = ["--name", f"{_POOL}-{port}", "--pool", _POOL, "--type", "process"]
+    worker += ["--limit", str(_RUNS)]
     _start_service(project, "worker", worker, environment, lambda: _has_heartbeat(url, since))
     _register(project, environment)
     notifications.install(environment, notify)

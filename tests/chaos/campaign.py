@@ -30,7 +30,8 @@ INTERVALS = {"train": 60, "monitor": 40, "clock": 120}
 _MEGABYTES = 250  # of the file system that a world is on
 _POLL = 1.0  # s
 _WORLDS = {"train": 4, "monitor": 3, "clock": 1}  # as many as keep two cores busy
-_WORK_SHARE = 0.5  # of the runs; the others find nothing new, as most runs do
+_WORK_SHARE = 0.4  # of the runs; the others find nothing new, as most runs do
+_TRAIN_SHARE = 0.4  # of the injections
 _CLOCK_SHARE = 0.05  # of the injections; each takes minutes
 _MISSES = 3  # times that the moment of an injection may not come before it is given up
 
@@ -67,14 +68,15 @@ def possible() -> tuple[list[Kind], list[str]]:
 def plan(kinds: Sequence[Kind], wanted: int, seed: int) -> dict[str, list[Kind]]:
     """The injections into worlds in which training runs, or the monitor's, are scheduled.
 
-    Half are into training runs, half into the monitor's; each kind gets its turn, in random order.
-    Those that move the clock have a world of their own ("clock"), where the monitor is scheduled.
+    Some are into training runs, the others into the monitor's, which take less time; each kind gets
+    its turn, in random order. Those that move the clock have a world of their own ("clock"), where
+    the monitor is scheduled.
     """
     dice = random.Random(seed)
     steady = [kind for kind in kinds if kind.needs != "compiler"]
     clock = [kind for kind in kinds if kind.needs == "compiler"]
     jumps = round(wanted * _CLOCK_SHARE) if clock else 0
-    train = (wanted - jumps) // 2
+    train = round((wanted - jumps) * _TRAIN_SHARE)
     planned = {
         "train": _in_turn([kind for kind in steady if kind.train], train),
         "monitor": _in_turn([kind for kind in steady if kind.monitor], wanted - jumps - train),
