@@ -75,8 +75,7 @@ def _maintain(project: Project, since: datetime, dry_run: bool) -> State[Any]:
 def verify(root: Path, command: Sequence[str]) -> State[Any]:
     """Run a command that verifies; if something is wrong, its error is the state's message."""
     log = get_run_logger()
-    with processes.sigterm_interrupts():
-        done = processes.run([sys.executable, "-m", "digits", *command], root, log.info)
+    done = processes.run([sys.executable, "-m", "digits", *command], root, log.info)
     if done.code:
         reason = next(filter(None, reversed(done.tail)), f"exit code {done.code}")
         return Failed(message=f"{' '.join(command)}: {reason.removeprefix('digits: ')}")

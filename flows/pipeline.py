@@ -115,7 +115,8 @@ def main(force: bool, wait: bool, push: bool) -> None:
     processes.end_with_ancestors(whole_group=True)
     project = Project.find()
     try:
-        state: State[Any] = pipeline(force, wait, push, return_state=True)
+        with processes.sigterm_interrupts():  # Prefect handles SIGTERM first, and ends the run
+            state: State[Any] = pipeline(force, wait, push, return_state=True)
     except KeyboardInterrupt:
         print("digits: interrupted; finished stages are kept, run again to resume", file=sys.stderr)
         sys.exit(130)

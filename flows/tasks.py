@@ -104,8 +104,7 @@ def verify(root: Path) -> State[Any]:
 def push(root: Path, remote: str) -> State[Any]:
     """Copy data and results to the DVC remote. A failure is a warning: nothing is lost by it."""
     project, start = Project(root), time.monotonic()
-    with processes.sigterm_interrupts():
-        problem = _push(project, start + _PUSH_LIMIT + dvc.pinned_bytes(project) / _PUSH_SPEED)
+    problem = _push(project, start + _PUSH_LIMIT + dvc.pinned_bytes(project) / _PUSH_SPEED)
     seconds = round(time.monotonic() - start, 1)
     if problem:
         note = f"Not pushed to {remote}: {problem}. Results are kept; to repeat it: dvc push"
@@ -154,8 +153,7 @@ def _run(
 
     environment = {RESULT_PATH: str(result_path)} if result_path else {}
     start = time.monotonic()
-    with processes.sigterm_interrupts():
-        finished = processes.run([sys.executable, "-m", *command], root, take, environment)
+    finished = processes.run([sys.executable, "-m", *command], root, take, environment)
     seconds = round(time.monotonic() - start, 1)
     ran = result_path is None or result_path.exists()
     result = files.read_json(result_path) if result_path and ran else {}
