@@ -74,10 +74,26 @@ def test_scheduled_runs_complete_or_fail_with_the_reason(
     assert "new batches can't be checked without a model" in run["state"]["message"]
     assert "dvc repro" in run["state"]["message"]
     # here, as a server takes half a minute to start
+    _check_that_a_cancelled_run_ends_as_cancelled(url)
     small_project.params.write_text("nonsense: [")  # so that training runs fail, and soon
     _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(small_project, url)
     _check_that_drift_and_failures_are_told(small_project, told)
     _check_that_bad_parameters_are_refused(url)
+
+
+def _check_that_a_cancelled_run_ends_as_cancelled(url: str) -> None:
+    """As the UI does it."""
+    deployment = api.get(url, "deployments/name/digits-pipeline/train")["id"]
+    run = api.post(url, f"deployments/{deployment}/create_flow_run")["id"]
+    deadline = time.monotonic() + _TIMEOUT
+    while not api_filter(url, "task_runs", flow_runs={"id": {"any_": [run]}}):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    api.post(url, f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+    while (state := api.get(url, f"flow_runs/{run}")["state"]["type"]) == "CANCELLING":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert state == "CANCELLED"
 
 
 def _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(
@@ -88,15 +104,16 @@ def _check_that_harm_starts_a_training_run_and_a_harmless_drift_does_not(
         api.post(url, "events", [event])
     assert reporting.report_harm(project, "april", {"accuracy": 0.5})
     deadline = time.monotonic() + _TIMEOUT
-    while time.monotonic() < deadline:
-        runs = api_filter(url, "flow_runs", deployments={"name": {"any_": ["train"]}})
-        started = [run for run in runs if run["created_by"]["type"] == "AUTOMATION"]
-        if len(started) >= 2:
-            break
+    while len(_started_by_automations(url)) < 2:
+        assert time.monotonic() < deadline
         time.sleep(0.5)
     time.sleep(2)  # a third one would come as quickly
+    assert len(_started_by_automations(url)) == 2
+
+
+def _started_by_automations(url: str) -> list[dict[str, Any]]:
     runs = api_filter(url, "flow_runs", deployments={"name": {"any_": ["train"]}})
-    assert len([run for run in runs if run["created_by"]["type"] == "AUTOMATION"]) == 2
+    return [run for run in runs if (run["created_by"] or {}).get("type") == "AUTOMATION"]
 
 
 def _check_that_drift_and_failures_are_told(project: Project, told: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from digits.core import processes
 from digits.core.errors import DigitsError
 from digits.formatting import one_line
 
@@ -74,6 +75,8 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line. Errors become one line on stderr and an exit code."""
+    if processes.watched_pids():  # as a step of a run: nothing goes on after it was killed
+        processes.end_with_ancestors()
     try:
         group.main(args=arguments, prog_name="digits", standalone_mode=False)
     except DigitsError as exc:

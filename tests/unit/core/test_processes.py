@@ -71,6 +71,16 @@ def test_a_stage_ends_when_its_ancestor_is_killed(started_by: str) -> None:
         _assert_gone(member.pid)
 
 
+def test_a_command_ends_when_the_run_that_started_it_has_ended(tmp_path: Path) -> None:
+    run = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    environment = os.environ | {processes.WATCHED_PIDS: str(run.pid)}
+    run.kill()
+    run.wait()
+    command = [sys.executable, "-m", "digits", "report"]
+    ended = subprocess.run(command, env=environment, cwd=tmp_path, check=False)
+    assert ended.returncode == -signal.SIGKILL
+
+
 def test_sigterm_raises_keyboard_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), processes.sigterm_interrupts():
         signal.raise_signal(signal.SIGTERM)
