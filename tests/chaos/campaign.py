@@ -26,12 +26,12 @@ from digits.core.params import STAGES
 FINAL_WITHIN = 120.0  # s in which a run that was hit must end, unless its process goes on
 RECOVERED_WITHIN = 360.0  # s in which a later scheduled run must complete
 # s between two scheduled runs; longer where the clock jumps, as each that was missed is made up
-INTERVALS = {"train": 60, "monitor": 40, "clock": 120}
+INTERVALS = {"train": 60, "monitor": 25, "clock": 120}
 _MEGABYTES = 250  # of the file system that a world is on
 _POLL = 1.0  # s
-_WORLDS = {"train": 4, "monitor": 3, "clock": 1}  # as many as keep two cores busy
-_WORK_SHARE = 0.4  # of the runs; the others find nothing new, as most runs do
-_TRAIN_SHARE = 0.4  # of the injections
+_WORLDS = {"train": 3, "monitor": 3, "clock": 1}  # as many as keep two cores busy
+_WORK_SHARE = 0.3  # of the runs; the others find nothing new, as most runs do
+_TRAIN_SHARE = 0.3  # of the injections
 _CLOCK_SHARE = 0.05  # of the injections; each takes minutes
 _MISSES = 3  # times that the moment of an injection may not come before it is given up
 

@@ -7,6 +7,7 @@ from chaos.campaign import FINAL_WITHIN, INTERVALS, RECOVERED_WITHIN, Result
 from digits.formatting import markdown_table, markdown_text
 
 _SHOWN = 300  # characters of what went wrong
+_STATES = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _COUNTS = ("jam", "lost", "orphans", "turned", "other")
 
 
@@ -46,6 +47,8 @@ def page(
         _table(results, lambda result: result.kind, "injection"),
         _table(results, lambda result: f"{result.deployment}: {result.state}", "state of the run"),
         _table(results, lambda result: f"{result.deployment}: {result.phase}", "moment"),
+        "How many there were in which state of the run, and the slowest next run:",
+        _by_state(results),
     ]
     if failed:
         blocks.append(markdown_table(("injection", "moment", "what went wrong"), failed))
@@ -61,6 +64,22 @@ def _table(results: Sequence[Result], key: Callable[[Result], str], title: str) 
     head = (title, "n", "jams", "lost", "orphans", "completed, then not", "other", "slowest end")
     head += ("next run: median", "slowest")
     return markdown_table(head, rows, right=range(1, len(head)))
+
+
+def _by_state(results: Sequence[Result]) -> str:
+    states = [state for state in _STATES if any(result.state == state for result in results)]
+    rows = []
+    for kind in sorted({result.kind for result in results}):
+        mine = [result for result in results if result.kind == kind]
+        cells = [[result for result in mine if result.state == state] for state in states]
+        rows.append((kind, *(_count_and_slowest(cell) for cell in cells)))
+    head = ("injection", *states)
+    return markdown_table(head, rows, right=range(1, len(head)))
+
+
+def _count_and_slowest(group: Sequence[Result]) -> str:
+    slowest = max((r.recovery for r in group if r.recovery is not None), default=None)
+    return f"{len(group)}: {_seconds(slowest)}" if group else ""
 
 
 def _row(name: str, group: Sequence[Result]) -> list[str]:
