@@ -28,7 +28,7 @@ def test_scheduled_runs_survive_kills(
 ) -> None:
     """After each round, what was hit has ended, a later run completes, and nothing is lost."""
     source = world.template(tmp_path / "template", built_template)
-    here = World(tmp_path / "world", "monitor", interval=5)
+    here = World(tmp_path / "world", "monitor", interval=10)
     here.folder.mkdir()
     here.prepare(source)
     try:
