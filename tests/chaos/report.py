@@ -27,13 +27,14 @@ def page(
 ) -> str:
     """The tables for reports/chaos.md."""
     short = [result for result in results if not result.survived]
+    made = "Made" if len(results) >= wanted else "Interrupted before its end: made"
     left_out = f"Left out there: {'; '.join(impossible)}. " if impossible else ""
     failed = [
         (result.kind, f"{result.deployment} {result.phase}", _wrong(result)) for result in short
     ]
     blocks = [
         "# What scheduled runs survive",
-        f"Made by `make chaos INJECTIONS={wanted} SEED={seed}` in {minutes:.0f} minutes: "
+        f"{made} by `make chaos INJECTIONS={wanted} SEED={seed}` in {minutes:.0f} minutes: "
         f"{len(results)} injections into small projects with a server, a worker and a schedule, "
         "each at a random moment of a run. After each one, every run must reach a final state "
         f"within {FINAL_WITHIN:.0f} s, unless its process goes on; a later scheduled run must "
