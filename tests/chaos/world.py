@@ -331,7 +331,7 @@ class World:
                 verdicts[name] = files.read_json(inbox.results(self.project) / f"{name}.json")
         for name, verdict in verdicts.items():
             ignored = {"name": name, "slow_drift": verdict["slow_drift"]}
-            if verdict != {**verdicts[_UNDISTURBED], **ignored}:
+            if verdict != {**verdicts.get(_UNDISTURBED, {}), **ignored}:
                 lost.append(f"{name}: another verdict")
         return lost + [f"{name}: no verdict" for name in self.dropped if name not in verdicts]
 
