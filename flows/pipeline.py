@@ -1,6 +1,7 @@
 """The pipeline: fetch the data, bring each stage up to date, write the report, push.
 
-DVC knows the dependencies; this flow gives order, logs, retries and a summary.
+DVC knows the dependencies; this flow gives order, logs, retries and a summary. Steps that are known
+to be up to date are shown, but take no time.
 """
 
 import sys
@@ -23,6 +24,7 @@ from digits.versioning import dvc
 from flows import alive, api, summary, tasks
 from flows.names import rename
 from flows.progress import Progress, expected_steps
+from flows.work import Work
 
 _NamedTask = tuple[str, Callable[[], State[Any]]]
 
@@ -63,17 +65,17 @@ def _run(project: Project, force: bool, push: bool) -> State[Any]:
     """Run what has to be run; the first step that fails ends the run."""
     with ThreadPoolExecutor(1) as pool:  # each question takes DVC half a second
         remote = pool.submit(dvc.default_remote, project) if push else None
-        stale = summary.stale(project)
-    idle = not stale and not force
-    progress = Progress(project, () if idle else expected_steps(project, stale, force))
-    todo = _nothing_to_do() if idle else _todo(project, force, progress)
+        work = Work(project, force)
+    idle = work.idle
+    progress = Progress(project, () if idle else expected_steps(project, work.stale, force))
     done = []
     try:
         with progress.shown():
-            for name, task in todo:
+            for name, task in _steps(project, force, work, progress):
                 if text := progress.begin(name):
                     get_run_logger().info(text)
                 done.append(task().result())
+                work.done(done[-1])
                 progress.end(done[-1])
             if remote and (name := remote.result()):
                 done.append(tasks.push(project.root, name).result())
@@ -90,20 +92,21 @@ def _run(project: Project, force: bool, push: bool) -> State[Any]:
     return Completed(message=f"nothing to do; {result}" if idle else result, data=done)
 
 
-def _todo(project: Project, force: bool, progress: Progress) -> Iterator[_NamedTask]:
-    """The steps in their order."""
-    root = project.root
-    yield "fetch", partial(tasks.fetch, root)
+def _steps(project: Project, force: bool, work: Work, progress: Progress) -> Iterator[_NamedTask]:
+    """The steps in their order; those that are up to date are shown, but don't run."""
+    root, idle = project.root, work.idle
+    yield "fetch", partial(tasks.fetch, root) if work.includes("fetch") else _unchanged("fetch")
     for stage in params.STAGES:
-        yield stage, partial(tasks.run_stage, stage, root, force, progress.line)
+        run_stage = partial(tasks.run_stage, stage, root, force, progress.line)
+        yield stage, run_stage if work.includes(stage) else _unchanged(stage)
+    if idle:
+        return
     for name, task in (("gate", tasks.gate), ("report", tasks.report), ("verify", tasks.verify)):
         yield name, partial(task, root)
 
 
-def _nothing_to_do() -> Iterator[_NamedTask]:
-    """Raw data, stages and the report page are up to date: the steps are shown, but don't run."""
-    for name in ("fetch", *params.STAGES):
-        yield name, partial(tasks.unchanged, name)
+def _unchanged(step: str) -> Callable[[], State[Any]]:
+    return partial(tasks.unchanged, step)
 
 
 @click.command()

@@ -8,12 +8,10 @@ from typing import Any, Literal
 from digits.core import files, params
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from digits.data import mnist
 from digits.formatting import duration, markdown_table, markdown_text, percent
 from digits.gate import verification
 from digits.registry import decision
 from digits.reports import gate
-from digits.versioning import dvc
 
 _METRICS = {
     "accuracy": "accuracy",
@@ -35,16 +33,6 @@ class Step:
     result: Literal["ran", "unchanged", "failed"]
     seconds: float
     note: str = ""  # shown below the table
-
-
-def stale(project: Project) -> set[str]:
-    """The steps whose results don't match the files in the tree, and data.dvc if data/ doesn't."""
-    found = set(dvc.status(project))
-    if mnist.verify(project.mnist, params.load(project.params).fetch.sha256):
-        found.add("fetch")
-    if not project.index_page.is_file():
-        found.add("report")
-    return found
 
 
 def headline(project: Project) -> str:

@@ -54,9 +54,10 @@ def _times(root: Path, url: str) -> tuple[list[float], list[float], list[float]]
     os.environ["PREFECT_API_URL"] = url  # read when Prefect is imported
     from prefect import flow
 
-    from flows import summary, tasks
+    from flows import tasks
+    from flows.work import Work
 
-    if stale := summary.stale(Project(root)):
+    if stale := Work(Project(root)).stale:
         raise DigitsError(f"orchestration: {', '.join(stale)} is stale; run 'digits run'")
     empty_run = [sys.executable, "-m", "flows.pipeline", "--no-push"]
     (nothing_to_do,) = times([lambda: _run(empty_run, root)], RUNS)

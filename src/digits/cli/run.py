@@ -8,6 +8,7 @@ import click
 from digits.core import params, processes
 from digits.core.project import Project
 from flows import services, summary
+from flows.work import Work
 
 
 @click.command("run")
@@ -33,7 +34,7 @@ def command(force: bool, wait: bool, no_push: bool) -> None:
     """
     project = Project.find()
     params.load(project.params)  # report a typo before anything starts
-    if not force and not summary.stale(project):
+    if not force and Work(project).idle:
         click.echo("Nothing to do: data, stages and reports are up to date.\n")
         summary.show(project, [])
         return
