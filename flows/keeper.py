@@ -1,5 +1,5 @@
-"""The keeper: starts server and worker again when they die, finishes runs that died with them, and
-renews the schedules after the clock was set back.
+"""The keeper: starts server and worker again when they die, finishes runs that died with them,
+skips runs that were missed, and renews the schedules after the clock was set back.
 
 `make server` starts it, `make stop` ends it first. It needs nothing but the pids, commands and the
 address that are recorded in build/state/services.json.
@@ -16,7 +16,7 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from flows import server, services
 from flows.alive import Reaper
-from flows.clock import Clock
+from flows.clock import Clock, skip_missed
 
 
 @click.command()
@@ -57,6 +57,8 @@ class Keeper:
                 server.renew_schedules(self._project, url)
                 self._was_set_back = False
                 _say("the clock was set back; schedules begin anew")
+            if missed := skip_missed(url):
+                _say(f"{missed} runs were missed; the last of each deployment makes up for them")
         except (DigitsError, OSError, ValueError, httpx.HTTPError) as exc:
             _say(f"{type(exc).__name__}: {exc}")
 

@@ -29,7 +29,7 @@ _EVERYWHERE = "0.0.0.0"
 _PORT = 4200  # Prefect's default; if it is taken, any free one
 _TIMEOUT = 120.0  # s; a slow disk makes creating the database slow
 _POLL = 0.2  # s
-_RUNS = 8  # at once: after a night's sleep, a machine has dozens of runs to make up for
+_RUNS = 8  # at once: a worker that comes back starts all missed runs that it finds
 _INBOX = "build/inbox"  # as in prefect.yaml
 _PREFECT = (sys.executable, "-m", "prefect")
 

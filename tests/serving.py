@@ -41,8 +41,14 @@ def server(
 
 
 @contextmanager
-def serving(project: Project) -> Iterator[None]:
-    """Copy the flows to the project; what is started inside the block is stopped, by pid."""
+def serving(project: Project, prefect_home: Path | None = None) -> Iterator[None]:
+    """Copy the flows to the project; what is started inside the block is stopped, by pid.
+
+    Args:
+        prefect_home: a Prefect folder to copy; making its database takes long.
+    """
+    if prefect_home:
+        shutil.copytree(prefect_home, project.build / "prefect")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "flows", project.root / "flows", ignore=ignored)
     shutil.copy(REPOSITORY / "prefect.yaml", project.root)

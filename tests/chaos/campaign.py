@@ -26,10 +26,10 @@ from digits.core.params import STAGES
 FINAL_WITHIN = 120.0  # s in which a run that was hit must end, unless its process goes on
 RECOVERED_WITHIN = 360.0  # s in which a later scheduled run must complete
 # s between two scheduled runs; longer where the clock jumps, as each that was missed is made up
-INTERVALS = {"train": 60, "monitor": 25, "clock": 120}
+INTERVALS = {"train": 45, "monitor": 25, "clock": 120}
 _MEGABYTES = 250  # of the file system that a world is on
 _POLL = 1.0  # s
-_WORLDS = {"train": 3, "monitor": 3, "clock": 1}  # as many as keep two cores busy
+_WORLDS = {"train": 2, "monitor": 3, "clock": 1}  # as many as keep two cores busy
 _WORK_SHARE = 0.3  # of the runs; the others find nothing new, as most runs do
 _TRAIN_SHARE = 0.3  # of the injections
 _CLOCK_SHARE = 0.05  # of the injections; each takes minutes

@@ -8,14 +8,22 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Programs ask for the time thousands of times a second; the file is read every 50 ms. */
 static long moved(void) {
+    static long seconds = 0;
+    static long long next = 0; /* ms */
+    struct timespec now;
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    long long present = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+    if (present < next) return seconds;
     const char *path = getenv("CHAOS_CLOCK");
     FILE *file = path ? fopen(path, "re") : NULL;
-    long seconds = 0;
     if (file) {
-        if (fscanf(file, "%ld", &seconds) != 1) seconds = 0;
+        long read = 0;
+        if (fscanf(file, "%ld", &read) == 1) seconds = read;
         fclose(file);
     }
+    next = present + 50;
     return seconds;
 }
 

@@ -1,6 +1,7 @@
 """A few of the injections of `make chaos`, several at a time, at a faster pace."""
 
 import random
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,22 +16,26 @@ from chaos.world import Run, World
 from flows import services
 
 _ROUNDS = (
-    ("pending", ("SIGKILL server and worker",)),
+    ("pending", ("database locked 20 s", "SIGKILL server and worker")),
     ("running", ("SIGKILL flow", "SIGKILL worker", "SIGKILL server")),
-    ("running", ("SIGTERM flow", "SIGTERM worker", "SIGTERM server")),
-    ("pending", ("SIGKILL worker", "SIGKILL everything, make server")),
+    (
+        "running",
+        ("SIGTERM flow", "SIGTERM worker", "SIGTERM server", "SIGKILL everything, make server"),
+    ),
 )
 
 
 @pytest.mark.timeout(600)
 def test_scheduled_runs_survive_kills(
-    built_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built_template: Path, prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each round, what was hit has ended, a later run completes, and nothing is lost."""
+    monkeypatch.setattr(injections, "_GONE", 2.0)
     source = world.template(tmp_path / "template", built_template)
     here = World(tmp_path / "world", "monitor", interval=10)
     here.folder.mkdir()
     here.prepare(source)
+    shutil.copytree(prefect_home, here.database.parent)
     try:
         here.start()
         _hurry(here)

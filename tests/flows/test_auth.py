@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import psutil
@@ -33,8 +34,8 @@ _TIMEOUT = 200.0  # s
 
 
 @pytest.fixture
-def project(built_project: Project) -> Iterator[Project]:
-    with serving(built_project):
+def project(built_project: Project, prefect_home: Path) -> Iterator[Project]:
+    with serving(built_project, prefect_home):
         yield built_project
 
 
@@ -107,7 +108,7 @@ def _note_of_push(url: str, deployment: str) -> str:
         assert time.monotonic() < deadline, state
         time.sleep(0.5)
     assert state["type"] == "COMPLETED", state
-    warnings = {"logs": {"level": {"ge_": 30}}}
+    warnings = {"logs": {"level": {"ge_": 30}, "flow_run_id": {"any_": [run]}}}
     while not (lines := api.post(url, "logs/filter", warnings)):  # they come later than the state
         assert time.monotonic() < deadline
         time.sleep(0.5)

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psutil
@@ -20,6 +21,12 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 def project(small_project: Project) -> Iterator[Project]:
     with serving(small_project):
+        yield small_project
+
+
+@pytest.fixture
+def project_with_database(small_project: Project, prefect_home: Path) -> Iterator[Project]:
+    with serving(small_project, prefect_home):
         yield small_project
 
 
@@ -57,7 +64,8 @@ def test_start_is_idempotent_and_stop_ends_everything(project: Project) -> None:
     assert "Nothing is running" in server(project, "stop").stdout
 
 
-def test_a_failed_start_leaves_no_process(project: Project) -> None:
+def test_a_failed_start_leaves_no_process(project_with_database: Project) -> None:
+    project = project_with_database
     edit_deployment(project, "train", entrypoint="flows/gone.py:pipeline")
     port = free_port()
     started = server(project, "start", "--port", str(port))
