@@ -2,9 +2,10 @@
 
 Prefect's server does its regular work at times of the day that it notes ahead; it makes no runs
 while enough of them lie ahead, and never two for the same time of a schedule. So after the clock
-was set back by two hours, nothing would run for two hours. The keeper starts the server again and
-lets the schedules begin anew. After it was set forward, or the machine slept, all runs that lay in
-that time would be made up for; one of each deployment does.
+was set back by two hours, nothing would run for two hours. The keeper starts the server again,
+lets the schedules begin anew, and cancels runs that were about to begin. After the clock was set
+forward, or the machine slept, Prefect would make up for all runs of that time; now one run of each
+deployment does.
 """
 
 import time
@@ -17,8 +18,8 @@ from flows import api
 _LEAST = 60.0  # s that count as set back
 _DEPLOYMENTS = 200
 _PAGE = 200
-_WAITING = ("Scheduled", "Late")  # not, for example, for a retry
-MESSAGE = "It was missed: the machine slept, or no worker was there. A later run makes up for it."
+MISSED = "It was missed: the machine slept, or no worker was there. A later run makes up for it."
+SET_BACK = "The clock was set back; it would have waited for its time. Other runs are scheduled."
 
 
 class Clock:
@@ -44,6 +45,18 @@ def forget_schedules(url: str) -> None:
             api.delete(url, f"deployments/{deployment['id']}/schedules/{schedule['id']}")
 
 
+def cancel_waiting(url: str) -> None:
+    """Cancel scheduled runs that have a process already, but whose time lies ahead.
+
+    Prefect lets them wait for it: for two hours, if the clock was set back by two hours.
+
+    Raises:
+        httpx.HTTPError: the server at `url` doesn't answer.
+    """
+    for run in _scheduled(url, {"type": {"any_": ["PENDING"]}}, "after_"):
+        _set_state(url, run, {"type": "CANCELLING", "message": SET_BACK})
+
+
 def skip_missed(url: str) -> int:
     """Cancel scheduled runs that are due and have not begun, but for the latest of each deployment.
 
@@ -53,20 +66,26 @@ def skip_missed(url: str) -> int:
     Raises:
         httpx.HTTPError: the server at `url` doesn't answer.
     """
-    due = {
-        "state": {"name": {"any_": _WAITING}},
-        "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
-    }
-    body = {"flow_runs": due, "limit": _PAGE, "sort": "EXPECTED_START_TIME_DESC"}
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for run in api.post(url, "flow_runs/filter", body):
-        if run["auto_scheduled"]:
-            found[run["deployment_id"]].append(run)
-    missed = [run for _, *earlier in found.values() for run in earlier]
-    state = {"type": "CANCELLED", "name": "Skipped", "message": MESSAGE}
+    due = defaultdict(list)
+    waiting = {"name": {"any_": ["Scheduled", "Late"]}}  # not for a retry, for example
+    for run in _scheduled(url, waiting, "before_"):
+        due[run["deployment_id"]].append(run)
+    missed = [run for _, *earlier in due.values() for run in earlier]
     for run in missed:
-        api.post(url, f"flow_runs/{run['id']}/set_state", {"state": state})
+        _set_state(url, run, {"type": "CANCELLED", "name": "Skipped", "message": MISSED})
     return len(missed)
+
+
+def _scheduled(url: str, state: dict[str, Any], side: str) -> list[dict[str, Any]]:
+    """Runs that a schedule made for a time before or after now, latest first."""
+    time = {side: datetime.now(UTC).isoformat()}
+    wanted = {"state": state, "expected_start_time": time}
+    body = {"flow_runs": wanted, "limit": _PAGE, "sort": "EXPECTED_START_TIME_DESC"}
+    return [run for run in api.post(url, "flow_runs/filter", body) if run["auto_scheduled"]]
+
+
+def _set_state(url: str, run: dict[str, Any], state: dict[str, str]) -> None:
+    api.post(url, f"flow_runs/{run['id']}/set_state", {"state": state})
 
 
 def _ahead() -> float:

@@ -16,7 +16,7 @@ from digits.core.errors import DigitsError
 from digits.core.project import Project
 from flows import server, services
 from flows.alive import Reaper
-from flows.clock import Clock, skip_missed
+from flows.clock import Clock, cancel_waiting, skip_missed
 
 
 @click.command()
@@ -55,6 +55,7 @@ class Keeper:
                 _say(f"run {run} had died")
             if self._was_set_back:
                 server.renew_schedules(self._project, url)
+                cancel_waiting(url)
                 self._was_set_back = False
                 _say("the clock was set back; schedules begin anew")
             if missed := skip_missed(url):

@@ -40,7 +40,7 @@ def test_of_missed_runs_the_latest_makes_up_for_all(url: str, deployment: str) -
     cancelled = [run for run in runs if run["state_type"] == "CANCELLED"]
     assert len(cancelled) == skipped >= 9
     assert {(run["state"]["name"], run["state"]["message"]) for run in cancelled} == {
-        ("Skipped", clock.MESSAGE)
+        ("Skipped", clock.MISSED)
     }
     left = [run for run in runs if run["state_type"] == "SCHEDULED" and run["id"] != by_hand]
     now = datetime.now(UTC)
@@ -50,3 +50,19 @@ def test_of_missed_runs_the_latest_makes_up_for_all(url: str, deployment: str) -
     assert len(times) > 9
     assert by_hand in {run["id"] for run in runs if run["state_type"] == "SCHEDULED"}
     assert clock.skip_missed(url) == 0
+
+
+def test_runs_that_would_wait_for_a_time_that_lies_ahead_are_cancelled(
+    url: str, deployment: str
+) -> None:
+    """A run is pending when the clock is set back; one that was late goes on."""
+    runs = api_filter(url, "flow_runs", deployments={"id": {"any_": [deployment]}}, limit=100)
+    runs = sorted(runs, key=lambda run: run["expected_start_time"])
+    for run in (runs[0], runs[-1]):
+        post(url, f"flow_runs/{run['id']}/set_state", {"state": {"type": "PENDING"}})
+    clock.cancel_waiting(url)
+    runs = api_filter(url, "flow_runs", deployments={"id": {"any_": [deployment]}}, limit=100)
+    runs = sorted(runs, key=lambda run: run["expected_start_time"])
+    assert runs[0]["state_type"] == "PENDING"
+    assert runs[-1]["state_type"] == "CANCELLING"
+    assert {run["state_type"] for run in runs[1:-1]} == {"SCHEDULED"}
