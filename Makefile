@@ -42,7 +42,7 @@ stop: $(STAMP) ## stop what 'make server' started
 	@python -m flows.server stop
 
 test: $(STAMP) ## run all tests and measure coverage
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 bytes: $(STAMP) ## train a little in several ways, also on emulated CPUs, and compare the bytes (CPUS="Haswell", CPUS=none)
 	@PYTHONPATH=tests python -m portability $(CPUS)

@@ -43,10 +43,11 @@ hypothesis.settings.load_profile("digits")
 
 REPOSITORY = Path(__file__).parent.parent
 BINARIES = Path(sys.executable).parent
-# They come first, so that the workers of a run end together; the first one makes what others share.
+# They come first, so that the workers of a run end together. The first one makes what others share;
+# those up to test_fault_catalogue don't wait for it.
 LONG = (
-    *("test_versions", "test_registry_kills", "test_workflows", "test_schedule", "test_server"),
-    *("test_study", "test_networks", "test_loop", "test_fault_catalogue"),  # they don't wait for it
+    *("test_versions", "test_registry_kills", "test_study", "test_networks", "test_loop"),
+    *("test_fault_catalogue", "test_workflows", "test_chaos", "test_schedule", "test_server"),
 )
 NO_AUGMENTATION = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields, 0))
 

@@ -15,7 +15,7 @@ from chaos.world import Run, World
 
 from flows import services
 
-_ROUNDS = (
+_ROUNDS = (  # the last two with a new batch in the inbox, for which runs take longer
     ("pending", ("database locked 20 s", "SIGKILL server and worker")),
     ("running", ("SIGKILL flow", "SIGKILL worker", "SIGKILL server")),
     (
@@ -32,7 +32,7 @@ def test_scheduled_runs_survive_kills(
     """After each round, what was hit has ended, a later run completes, and nothing is lost."""
     monkeypatch.setattr(injections, "_GONE", 2.0)
     source = world.template(tmp_path / "template", built_template)
-    here = World(tmp_path / "world", "monitor", interval=10)
+    here = World(tmp_path / "world", "monitor", interval=8)
     here.folder.mkdir()
     here.prepare(source)
     shutil.copytree(prefect_home, here.database.parent)
@@ -40,7 +40,8 @@ def test_scheduled_runs_survive_kills(
         here.start()
         _hurry(here)
         for phase, names in _ROUNDS:
-            here.drop()
+            if phase == "running":
+                here.drop()
             hit = _inject(here, Moment(phase, "", 0.0), names)
             _hurry(here)
             result = Result(", ".join(names), "monitor", phase, "")

@@ -39,10 +39,19 @@ def project(built_project: Project, prefect_home: Path) -> Iterator[Project]:
         yield built_project
 
 
+class _Refusing(BaseHTTPRequestHandler):
+    """Takes what is sent, and then refuses it; without the first, DVC sees a broken pipe."""
+
+    def do_POST(self) -> None:
+        while size := int(self.rfile.readline(), 16):  # in chunks
+            self.rfile.read(size + 2)
+        self.send_error(507)
+
+
 @pytest.fixture
 def remote() -> Iterator[str]:
     """The address of a DVC remote that accepts nothing."""
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), _Refusing)
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     yield f"127.0.0.1:{listener.server_port}/store"
     listener.shutdown()

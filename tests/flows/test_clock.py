@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -9,7 +10,7 @@ from serving import api_filter
 
 from flows import clock
 
-_RUNS = {"name": "a-schedule", "schedules": [{"schedule": {"interval": 60}}]}
+_SCHEDULE = {"schedules": [{"schedule": {"interval": 60}}]}
 
 
 @pytest.fixture
@@ -25,11 +26,12 @@ def post(url: str, path: str, body: dict[str, Any]) -> Any:
 def deployment(url: str) -> str:
     """A deployment that has runs for ten minutes before now and ten after."""
     flow = post(url, "flows/", {"name": "digits-monitor"})["id"]
-    created = post(url, "deployments/", {"flow_id": flow, **_RUNS})["id"]
+    body = {"flow_id": flow, "name": f"{uuid4()}", **_SCHEDULE}
+    created = post(url, "deployments/", body)["id"]
     now = datetime.now(UTC)
     times = {"start_time": now - timedelta(minutes=10), "end_time": now + timedelta(minutes=10)}
-    body = {name: time.isoformat() for name, time in times.items()}
-    post(url, f"deployments/{created}/schedule", {**body, "min_runs": 20})
+    between = {name: time.isoformat() for name, time in times.items()}
+    post(url, f"deployments/{created}/schedule", {**between, "min_runs": 20})
     return str(created)
 
 
