@@ -9,7 +9,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup lock run repro server stop test bench bytes faults kills chaos check format
+.PHONY: help setup lock run repro server stop test coverage bench bytes faults kills chaos check format
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,8 +41,11 @@ server: $(STAMP) ## start Prefect's server, worker and schedules on this machine
 stop: $(STAMP) ## stop what 'make server' started
 	@python -m flows.server stop
 
-test: $(STAMP) ## run all tests and measure coverage
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+test: $(STAMP) ## run all tests
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+coverage: $(STAMP) ## run all tests and measure coverage
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 bytes: $(STAMP) ## train a little in several ways, also on emulated CPUs, and compare the bytes (CPUS="Haswell", CPUS=none)
 	@PYTHONPATH=tests python -m portability $(CPUS)

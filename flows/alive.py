@@ -38,6 +38,14 @@ def registered(project: Project) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+def kill(run: str) -> None:
+    """Kill the processes that a worker started for a run; it must have a final state already."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(_VARIABLE) == run:
+                process.kill()
+
+
 class Reaper:
     """Finishes dead runs. A run counts as dead if it is found without a process for `grace` s.
 

@@ -45,16 +45,21 @@ def forget_schedules(url: str) -> None:
             api.delete(url, f"deployments/{deployment['id']}/schedules/{schedule['id']}")
 
 
-def cancel_waiting(url: str) -> None:
+def cancel_waiting(url: str) -> list[str]:
     """Cancel scheduled runs that have a process already, but whose time lies ahead.
 
     Prefect lets them wait for it: for two hours, if the clock was set back by two hours.
 
+    Returns:
+        The ids of the runs; their processes go on waiting.
+
     Raises:
         httpx.HTTPError: the server at `url` doesn't answer.
     """
-    for run in _scheduled(url, {"type": {"any_": ["PENDING"]}}, "after_"):
-        _set_state(url, run, {"type": "CANCELLING", "message": SET_BACK})
+    waiting = _scheduled(url, {"type": {"any_": ["PENDING"]}}, "after_")
+    for run in waiting:
+        _set_state(url, run, {"type": "CANCELLED", "message": SET_BACK})
+    return [run["id"] for run in waiting]
 
 
 def skip_missed(url: str) -> int:

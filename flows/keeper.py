@@ -14,7 +14,7 @@ import httpx
 
 from digits.core.errors import DigitsError
 from digits.core.project import Project
-from flows import server, services
+from flows import alive, server, services
 from flows.alive import Reaper
 from flows.clock import Clock, cancel_waiting, skip_missed
 
@@ -55,7 +55,9 @@ class Keeper:
                 _say(f"run {run} had died")
             if self._was_set_back:
                 server.renew_schedules(self._project, url)
-                cancel_waiting(url)
+                for run in cancel_waiting(url):
+                    alive.kill(run)
+                    _say(f"run {run} would have waited for its time")
                 self._was_set_back = False
                 _say("the clock was set back; schedules begin anew")
             if missed := skip_missed(url):

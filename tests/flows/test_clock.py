@@ -62,9 +62,9 @@ def test_runs_that_would_wait_for_a_time_that_lies_ahead_are_cancelled(
     runs = sorted(runs, key=lambda run: run["expected_start_time"])
     for run in (runs[0], runs[-1]):
         post(url, f"flow_runs/{run['id']}/set_state", {"state": {"type": "PENDING"}})
-    clock.cancel_waiting(url)
+    assert clock.cancel_waiting(url) == [runs[-1]["id"]]
     runs = api_filter(url, "flow_runs", deployments={"id": {"any_": [deployment]}}, limit=100)
     runs = sorted(runs, key=lambda run: run["expected_start_time"])
     assert runs[0]["state_type"] == "PENDING"
-    assert runs[-1]["state_type"] == "CANCELLING"
+    assert runs[-1]["state_type"] == "CANCELLED"
     assert {run["state_type"] for run in runs[1:-1]} == {"SCHEDULED"}
