@@ -4,6 +4,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.synced
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export DVC_NO_ANALYTICS := 1
@@ -42,10 +43,10 @@ stop: $(STAMP) ## stop what 'make server' started
 	@python -m flows.server stop
 
 test: $(STAMP) ## run all tests
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST)
 
 coverage: $(STAMP) ## run all tests and measure coverage
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	@$(PYTEST) --cov --cov-report=term
 
 bytes: $(STAMP) ## train a little in several ways, also on emulated CPUs, and compare the bytes (CPUS="Haswell", CPUS=none)
 	@PYTHONPATH=tests python -m portability $(CPUS)

@@ -40,9 +40,9 @@ def registered(project: Project) -> Iterator[None]:
 
 def kill(run: str) -> None:
     """Kill the processes that a worker started for a run; it must have a final state already."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.environ().get(_VARIABLE) == run:
+    for process, its_run in _of_workers():
+        if its_run == run:
+            with suppress(psutil.Error):
                 process.kill()
 
 
@@ -83,16 +83,21 @@ class Reaper:
 
     def _living(self) -> set[str]:
         """The ids of runs that have a process."""
-        living = set()
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, OSError):
-                living.add(process.environ().get(_VARIABLE, ""))
+        living = {run for _, run in _of_workers()}
         for path in (self._project.state / "runs").glob("*.json"):
             if _is_alive(path):
                 living.add(path.stem)
             else:
                 path.unlink(missing_ok=True)
         return living
+
+
+def _of_workers() -> Iterator[tuple[psutil.Process, str]]:
+    """Processes that a worker started for a run, and what they started, with the run's id."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if run := process.environ().get(_VARIABLE):
+                yield process, run
 
 
 def _is_alive(path: Path) -> bool:

@@ -15,7 +15,6 @@ import httpx
 from digits.core.errors import DigitsError
 from digits.core.project import Project
 from flows import alive, server, services
-from flows.alive import Reaper
 from flows.clock import Clock, cancel_waiting, skip_missed
 
 
@@ -36,7 +35,7 @@ class Keeper:
 
     def __init__(self, project: Project, grace: float) -> None:
         self._project = project
-        self._reaper = Reaper(project, grace)
+        self._reaper = alive.Reaper(project, grace)
         self._clock = Clock()
         self._was_set_back = False  # and the schedules have not been renewed since
 

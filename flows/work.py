@@ -55,12 +55,14 @@ class Work:
 
     def done(self, step: Step) -> None:
         """A step has ended; if its results are other ones, DVC has to look at all later stages."""
+        if self._everything or not self.includes(step.name):  # nothing is to be learned from it
+            return
         if step.name in params.STAGES:
             new = _results(self._project).get(step.name)
             changed = new is None or new != self._results.get(step.name)
         else:
             changed = step.name == "fetch" and step.result == "ran"
-        self._everything = self._everything or changed
+        self._everything = changed
 
 
 def _results(project: Project) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def test_scheduled_runs_complete_or_fail_with_the_reason(
     small_project: Project, url: str, told: list[str]
 ) -> None:
     run = _wait_for_run(url, "COMPLETED")
+    assert run["auto_scheduled"] is True
     assert run["created_by"]["type"] == "SCHEDULE"
     assert "no new batches" in run["state"]["message"]
 
